@@ -20,5 +20,10 @@
 //! One exchange state machine serves both drives: it is asked for its next action and told what
 //! came of it, and never acts itself.
 
+pub mod balancer;
+pub mod cgi;
+pub mod config;
 pub mod connection;
+pub mod os;
+pub mod pool;
 pub mod protocol;

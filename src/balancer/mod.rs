@@ -1,0 +1,5 @@
+//! A balancer: a named choice among pools.
+
+pub mod settings;
+
+pub use settings::{BalancerSettings, Method};

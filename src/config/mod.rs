@@ -1,0 +1,5 @@
+//! Pools, balancers and routes as configured: parsed, merged, checked, frozen.
+
+pub mod route;
+
+pub use route::{RequestBody, RouteSettings};

@@ -1,0 +1,78 @@
+//! The settings of a route: one location's timeouts, bodies, retries and environment.
+
+use crate::cgi::EnvironmentSettings;
+use std::time::Duration;
+
+/// What happens to a request body whose length is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RequestBody {
+    /// Taken whole first, in memory and then in an unlinked file, so that a slow client does not
+    /// hold a worker of the application.
+    #[default]
+    Spool,
+    /// Passed on as it comes.
+    Stream,
+}
+
+/// The settings of one route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSettings {
+    /// The longest without progress while the request is sent.
+    pub send_timeout: Duration,
+    /// The longest until the response head is complete.
+    pub head_timeout: Duration,
+    /// The longest between two pieces of the response body.
+    pub read_timeout: Duration,
+    /// The longest wait for END_REQUEST after the response is complete.
+    pub end_timeout: Duration,
+    /// The longest a whole exchange may take; zero is no limit.
+    pub total_timeout: Duration,
+    /// What happens to a body of known length.
+    pub request_body: RequestBody,
+    /// Bytes of a spooled body that stay in memory before a file is used.
+    pub request_memory: u64,
+    /// The directory of spool files.
+    pub spool_directory: String,
+    /// The largest request body; 0 is no limit.
+    pub max_body_bytes: u64,
+    /// Response bytes kept aside while the host still writes the request (level B).
+    pub response_memory: u64,
+    /// Largest response head.
+    pub max_head_bytes: u64,
+    /// Most fields in a response head.
+    pub max_head_fields: u64,
+    /// A method that is not idempotent may be repeated as if it were.
+    pub retry_non_idempotent: bool,
+    /// A method that is not idempotent may use an idle connection.
+    pub reuse_non_idempotent: bool,
+    /// The request is finished even if its client is gone.
+    pub ignore_client_abort: bool,
+    /// An application that writes a line containing this to STDERR has failed the request (empty: never).
+    pub catch_stderr: String,
+    /// What shapes the environment.
+    pub environment: EnvironmentSettings,
+}
+
+impl Default for RouteSettings {
+    fn default() -> Self {
+        Self {
+            send_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_secs(60),
+            end_timeout: Duration::from_secs(1),
+            total_timeout: Duration::ZERO,
+            request_body: RequestBody::Spool,
+            request_memory: 64 << 10,
+            spool_directory: "/tmp".into(),
+            max_body_bytes: 0,
+            response_memory: 1 << 20,
+            max_head_bytes: 64 << 10,
+            max_head_fields: 1000,
+            retry_non_idempotent: false,
+            reuse_non_idempotent: false,
+            ignore_client_abort: false,
+            catch_stderr: String::new(),
+            environment: EnvironmentSettings::default(),
+        }
+    }
+}

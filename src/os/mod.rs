@@ -1,0 +1,1 @@
+//! The operating system: addresses, sockets, clock, files.

@@ -1,0 +1,75 @@
+//! What can be set for a pool.
+
+use std::time::Duration;
+
+/// Whether connections are kept after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KeepConn {
+    /// Keep while the pool's capacity is known (`max_connections`), else close: an idle kept
+    /// connection occupies a whole worker of php-fpm and its like.
+    #[default]
+    Auto,
+    /// Keep.
+    On,
+    /// One exchange a connection.
+    Off,
+}
+
+/// The settings of one pool, beside its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Share of the requests, against the other pools of the balancer.
+    pub weight: u32,
+    /// Chosen only while no other pool can be had.
+    pub backup: bool,
+    /// The most connections at once, idle ones included; 0 is no limit.
+    pub max_connections: u32,
+    /// The most idle connections that are kept.
+    pub max_idle: u32,
+    /// An idle connection is closed after this time.
+    pub idle_timeout: Duration,
+    /// Exchanges on a connection before it is closed; 0 is no limit.
+    pub max_requests: u32,
+    /// A connection older than this is closed after its exchange; zero is no limit.
+    pub max_age: Duration,
+    /// Whether connections are kept.
+    pub keep_conn: KeepConn,
+    /// Several exchanges on a connection at once (loop drives only).
+    pub multiplex: bool,
+    /// The most requests that wait for a connection.
+    pub queue_length: u32,
+    /// The longest that a request waits for a connection.
+    pub queue_timeout: Duration,
+    /// The longest that connecting to one address may take.
+    pub connect_timeout: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            weight: 1,
+            backup: false,
+            max_connections: 0,
+            max_idle: 64,
+            idle_timeout: Duration::from_secs(10),
+            max_requests: 0,
+            max_age: Duration::ZERO,
+            keep_conn: KeepConn::Auto,
+            multiplex: false,
+            queue_length: 1024,
+            queue_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+impl PoolSettings {
+    /// Whether a connection may be kept after its exchange: what BEGIN_REQUEST says.
+    pub fn keeps_connections(&self) -> bool {
+        match self.keep_conn {
+            KeepConn::Auto => self.max_connections > 0,
+            KeepConn::On => true,
+            KeepConn::Off => false,
+        }
+    }
+}
