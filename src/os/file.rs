@@ -110,6 +110,9 @@ impl SpoolFile {
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
         let room = buffer.len().min(left);
+        if room == 0 {
+            return Ok(0);
+        }
         uninterrupted(|| self.file.read_at(&mut buffer[..room], offset))
     }
 
