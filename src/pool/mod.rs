@@ -1,5 +1,467 @@
 //! A pool: one FastCGI application as a target. Its permits, queue, health and idle connections.
+//!
+//! A pool knows nothing of connections but that they exist: `C` is what a drive lays aside. Every
+//! connection goes with a [`Permit`], also while it is idle, so that `max_connections` bounds what
+//! the application really sees. A connection or permit that comes free goes to the oldest waiter
+//! before anything else; only without one to the idle stack or back to the account.
 
+pub mod counters;
+pub mod health;
+pub mod idle;
+pub mod permits;
+pub mod queue;
 pub mod settings;
 
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::os::clock::milliseconds;
+use crate::os::{Address, SocketAddress, random};
+
+pub use counters::Counters;
+pub use health::{Admit, Health};
+pub use idle::IdleStack;
+pub use permits::{Permit, Permits};
+pub use queue::{Queue, QueueFull, Waiter};
 pub use settings::{KeepConn, PoolSettings};
+
+/// What comes on top of the connect timeout before a trial without an outcome is over.
+const TRIAL_GRACE: Duration = Duration::from_secs(1);
+
+/// What an exchange that asked for a connection gets.
+#[derive(Debug)]
+pub enum Checkout<C> {
+    /// A kept connection.
+    Kept(Box<C>, Permit),
+    /// The right to make one.
+    Connect(Permit),
+    /// Neither: it has to wait.
+    Wait,
+}
+
+/// What a waiter is granted.
+#[derive(Debug)]
+pub enum Grant<C> {
+    /// A kept connection. Who wants a fresh one drops it and connects with its permit.
+    Kept(Box<C>, Permit),
+    /// The right to make one.
+    Connect(Permit),
+}
+
+#[derive(Debug)]
+struct Resolved {
+    addresses: Arc<[SocketAddress]>,
+    /// When they were looked up; `None`: they need no looking up, ever.
+    at: Option<u64>,
+}
+
+/// One FastCGI application as a target.
+#[derive(Debug)]
+pub struct Pool<C> {
+    address: Address,
+    settings: PoolSettings,
+    resolved: Mutex<Resolved>,
+    permits: Permits,
+    queue: Queue<Grant<C>>,
+    idle: IdleStack<C>,
+    health: Health,
+    counters: Counters,
+    idle_timeout: u64,
+}
+
+impl<C> Pool<C> {
+    /// A pool in use by nobody, taken to be up.
+    pub fn new(address: Address, settings: PoolSettings, restart_window: Duration) -> Self {
+        let literal = address.literal();
+        let at = literal.is_none().then_some(0);
+        let lease = milliseconds(settings.connect_timeout.saturating_add(TRIAL_GRACE));
+        let kept = if settings.keeps_connections() { settings.max_idle } else { 0 };
+        // More can never be idle at once than there are.
+        let kept = if settings.max_connections > 0 { kept.min(settings.max_connections) } else { kept };
+        Self {
+            resolved: Mutex::new(Resolved { addresses: literal.into_iter().collect(), at }),
+            permits: Permits::new(settings.max_connections),
+            queue: Queue::new(settings.queue_length as usize),
+            idle: IdleStack::new(kept),
+            health: Health::new(milliseconds(restart_window), lease, random::bits()),
+            counters: Counters::default(),
+            idle_timeout: milliseconds(settings.idle_timeout),
+            address,
+            settings,
+        }
+    }
+
+    /// A connection or the right to make one, unless others wait or the limit is reached.
+    ///
+    /// Without `allow_reuse` the connection will be a fresh one; at the limit an idle one is closed
+    /// for it. One that has been idle for too long is closed instead of reused.
+    pub fn checkout(&self, now: u64, allow_reuse: bool) -> Checkout<C> {
+        if self.permits.is_limited() && !self.queue.is_empty() {
+            return Checkout::Wait;
+        }
+        if allow_reuse {
+            if let Some((connection, since)) = self.idle.pop() {
+                if now.saturating_sub(since) < self.idle_timeout {
+                    self.counters.reuses.add(1);
+                    return Checkout::Kept(connection, Permit::of_idle());
+                }
+                return Checkout::Connect(Permit::of_idle());
+            }
+        }
+        if let Some(permit) = self.permits.take() {
+            return Checkout::Connect(permit);
+        }
+        match self.idle.pop() {
+            Some(_) => Checkout::Connect(Permit::of_idle()),
+            None => Checkout::Wait,
+        }
+    }
+
+    /// Lays a connection aside in the clean state: for the oldest waiter, else as idle. It is closed
+    /// if as many as may be are idle.
+    pub fn checkin(&self, connection: Box<C>, permit: Permit, now: u64) {
+        let (connection, permit) = match self.queue.hand_over(Grant::Kept(connection, permit)) {
+            Ok(()) => return,
+            Err(Grant::Kept(connection, permit)) => (connection, permit),
+            Err(Grant::Connect(permit)) => return self.discard(permit),
+        };
+        match self.idle.push(connection, now) {
+            Ok(()) => {
+                permit.rest();
+                self.serve_waiters();
+            }
+            Err(connection) => {
+                drop(connection);
+                self.discard(permit);
+            }
+        }
+    }
+
+    /// Takes back the permit of a connection that was closed, or never made.
+    pub fn discard(&self, permit: Permit) {
+        match self.queue.hand_over(Grant::Connect(permit)) {
+            Ok(()) => {}
+            Err(Grant::Connect(permit) | Grant::Kept(_, permit)) => {
+                self.permits.give_back(permit);
+                self.serve_waiters();
+            }
+        }
+    }
+
+    /// Takes back a grant that is not wanted any more.
+    pub fn give_back(&self, grant: Grant<C>, now: u64) {
+        match grant {
+            Grant::Kept(connection, permit) => self.checkin(connection, permit, now),
+            Grant::Connect(permit) => self.discard(permit),
+        }
+    }
+
+    /// Begins to wait. The grant may be there when this returns: look with [`Waiter::take`].
+    pub fn enqueue(&self, waiter: &Arc<Waiter<Grant<C>>>) -> Result<(), QueueFull> {
+        self.queue.enqueue(waiter, || self.supply())
+    }
+
+    /// Ends a wait. A grant that came before it is returned, to be used or given back.
+    pub fn cancel(&self, waiter: &Arc<Waiter<Grant<C>>>) -> Option<Grant<C>> {
+        self.queue.cancel(waiter)
+    }
+
+    /// After something was made available: see to those who came to wait meanwhile.
+    fn serve_waiters(&self) {
+        if !self.queue.is_empty() {
+            self.queue.serve(|| self.supply());
+        }
+    }
+
+    fn supply(&self) -> Option<Grant<C>> {
+        if let Some((connection, _)) = self.idle.pop() {
+            return Some(Grant::Kept(connection, Permit::of_idle()));
+        }
+        self.permits.take().map(Grant::Connect)
+    }
+
+    /// Closes what has been idle for too long.
+    pub fn expire_idle(&self, now: u64) {
+        self.close_idle((now + 1).saturating_sub(self.idle_timeout));
+    }
+
+    /// Closes whatever has been idle since before this time; `u64::MAX`: everything.
+    pub fn close_idle(&self, before: u64) {
+        self.idle.take_expired(before, &mut |connection| {
+            drop(connection);
+            self.discard(Permit::of_idle());
+        });
+    }
+
+    /// The addresses to connect to, in order; none when they are older than `max_age` and to be
+    /// looked up again.
+    pub fn addresses(&self, now: u64, max_age: u64) -> Option<Arc<[SocketAddress]>> {
+        let resolved = self.resolved();
+        let fresh = |at: u64| !resolved.addresses.is_empty() && now.saturating_sub(at) <= max_age;
+        resolved.at.is_none_or(fresh).then(|| Arc::clone(&resolved.addresses))
+    }
+
+    /// Looks the addresses up. Blocks; when it fails, the old ones stay.
+    pub fn resolve(&self, now: u64) -> io::Result<Arc<[SocketAddress]>> {
+        let found = self.address.resolve()?;
+        let mut resolved = self.resolved();
+        // Connections in the making hold the old list: replace it only if it differs.
+        if resolved.addresses[..] != found[..] {
+            resolved.addresses = found.into();
+        }
+        resolved.at = resolved.at.map(|_| now);
+        Ok(Arc::clone(&resolved.addresses))
+    }
+
+    fn resolved(&self) -> MutexGuard<'_, Resolved> {
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address as configured.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &PoolSettings {
+        &self.settings
+    }
+
+    /// The health.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many connections hold a permit, idle ones included; 0 without a limit.
+    pub fn permits_used(&self) -> u32 {
+        self.permits.used()
+    }
+
+    /// How many connections are idle.
+    pub fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// How many exchanges wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_utils::sync::Parker;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+
+    fn pool<C>(max_connections: u32) -> Pool<C> {
+        let settings = PoolSettings { max_connections, ..PoolSettings::default() };
+        Pool::new("unix:/run/app.sock".parse().unwrap(), settings, Duration::from_secs(5))
+    }
+
+    fn connect<C>(pool: &Pool<C>) -> Permit {
+        match pool.checkout(0, true) {
+            Checkout::Connect(permit) => permit,
+            Checkout::Kept(..) => panic!("kept"),
+            Checkout::Wait => panic!("wait"),
+        }
+    }
+
+    fn waits<C>(pool: &Pool<C>) -> bool {
+        matches!(pool.checkout(0, true), Checkout::Wait)
+    }
+
+    /// F10: at most max_connections at once, idle ones included, then a newcomer waits.
+    #[test]
+    fn limit_counts_idle_connections() {
+        let pool = pool(2);
+        let (first, second) = (connect(&pool), connect(&pool));
+        assert!(waits(&pool));
+        pool.checkin(Box::new('a'), first, 0);
+        assert_eq!((pool.permits_used(), pool.idle()), (2, 1));
+        let Checkout::Kept(connection, first) = pool.checkout(0, true) else { panic!() };
+        assert_eq!(*connection, 'a');
+        assert!(waits(&pool));
+        pool.discard(first);
+        pool.discard(second);
+        assert_eq!(pool.permits_used(), 0);
+        assert_eq!(pool.counters().reuses.get(), 1);
+    }
+
+    /// F12: a request that must not be sent on a reused connection closes an idle one for its own,
+    /// but only where there is no permit left.
+    #[test]
+    fn fresh_connection_gives_up_an_idle_one_at_the_limit() {
+        let pool = pool(2);
+        let permit = connect(&pool);
+        pool.checkin(Box::new('a'), permit, 0);
+        let Checkout::Connect(second) = pool.checkout(0, false) else { panic!() };
+        assert_eq!((pool.permits_used(), pool.idle()), (2, 1));
+        let Checkout::Connect(first) = pool.checkout(0, false) else { panic!() };
+        assert_eq!((pool.permits_used(), pool.idle()), (2, 0));
+        assert!(matches!(pool.checkout(0, false), Checkout::Wait));
+        pool.discard(first);
+        pool.discard(second);
+    }
+
+    /// F12: what was idle for longer than idle_timeout is never reused, expired or not.
+    #[test]
+    fn too_long_idle_is_not_reused() {
+        let pool = pool(2);
+        let timeout = 10_000;
+        for expire in [false, true] {
+            let permit = connect(&pool);
+            pool.checkin(Box::new('a'), permit, 5);
+            pool.expire_idle(5 + timeout - 1);
+            assert_eq!(pool.idle(), 1);
+            if expire {
+                pool.expire_idle(5 + timeout);
+                assert_eq!((pool.idle(), pool.permits_used()), (0, 0));
+            }
+            let Checkout::Connect(permit) = pool.checkout(5 + timeout, true) else { panic!() };
+            assert_eq!((pool.idle(), pool.permits_used()), (0, 1));
+            pool.discard(permit);
+        }
+    }
+
+    /// F10: a connection or permit that comes free goes to the waiter, and nobody overtakes it.
+    #[test]
+    fn waiters_come_before_newcomers() {
+        let pool = pool(1);
+        let parker = Parker::new();
+        let waiter = Waiter::thread(parker.unparker().clone());
+        let permit = connect(&pool);
+        pool.enqueue(&waiter).unwrap();
+        pool.checkin(Box::new('a'), permit, 0);
+        parker.park();
+        assert!(waits(&pool));
+        let Some(Grant::Kept(connection, permit)) = waiter.take() else { panic!() };
+        assert_eq!(*connection, 'a');
+        pool.enqueue(&waiter).unwrap();
+        assert!(waits(&pool));
+        pool.discard(permit);
+        parker.park();
+        let Some(Grant::Connect(permit)) = pool.cancel(&waiter) else { panic!() };
+        pool.give_back(Grant::Connect(permit), 0);
+        assert_eq!((pool.permits_used(), pool.waiting()), (0, 0));
+    }
+
+    /// F10: what is idle or free when a waiter comes to the queue is its own at once.
+    #[test]
+    fn enqueueing_finds_what_came_free_before() {
+        let pool = pool(1);
+        let waiter = Waiter::notify(Box::new(|| {}));
+        pool.enqueue(&waiter).unwrap();
+        let Some(Grant::Connect(permit)) = waiter.take() else { panic!() };
+        pool.checkin(Box::new('a'), permit, 0);
+        pool.enqueue(&waiter).unwrap();
+        let Some(Grant::Kept(_, permit)) = waiter.take() else { panic!() };
+        pool.discard(permit);
+    }
+
+    /// F10: an idle connection that expires leaves its permit to a waiter of another kind.
+    #[test]
+    fn without_a_limit_nobody_waits_and_nothing_is_counted() {
+        let settings = PoolSettings { keep_conn: KeepConn::On, max_idle: 1, ..PoolSettings::default() };
+        let pool = Pool::new("localhost:9000".parse().unwrap(), settings, Duration::ZERO);
+        let held: Vec<_> = (0..10).map(|_| connect(&pool)).collect();
+        for permit in held {
+            pool.checkin(Box::new('a'), permit, 0);
+        }
+        assert_eq!((pool.idle(), pool.permits_used()), (1, 0));
+        pool.close_idle(u64::MAX);
+        assert_eq!(pool.idle(), 0);
+    }
+
+    /// F13: a name is looked up again when its addresses are too old; a literal never.
+    #[test]
+    fn addresses_age_unless_they_are_literal() {
+        let literal = pool::<()>(0);
+        assert_eq!(literal.addresses(u64::MAX, 0).unwrap().len(), 1);
+        let settings = PoolSettings::default();
+        let named = Pool::<()>::new("localhost:9000".parse().unwrap(), settings, Duration::ZERO);
+        assert_eq!(named.addresses(0, u64::MAX), None);
+        let found = named.resolve(1_000).unwrap();
+        assert!(Arc::ptr_eq(&found, &named.addresses(1_500, 500).unwrap()));
+        assert_eq!(named.addresses(1_501, 500), None);
+        assert!(Arc::ptr_eq(&found, &named.resolve(2_000).unwrap()));
+    }
+
+    /// F15: with many threads the limit holds, every waiter is served, and nothing is left over.
+    #[test]
+    fn threads_share_few_connections_without_loss() {
+        const THREADS: usize = 6;
+        const LIMIT: u32 = 2;
+        const ROUNDS: usize = 3_000;
+        struct Connection<'a>(&'a AtomicUsize);
+        impl<'a> Connection<'a> {
+            fn new(open: &'a AtomicUsize) -> Box<Self> {
+                assert!(open.fetch_add(1, SeqCst) < LIMIT as usize);
+                Box::new(Self(open))
+            }
+        }
+        impl Drop for Connection<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, SeqCst);
+            }
+        }
+        let open = AtomicUsize::new(0);
+        let pool = pool::<Connection<'_>>(LIMIT);
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (pool, open) = (&pool, &open);
+                scope.spawn(move || {
+                    let parker = Parker::new();
+                    let waiter = Waiter::thread(parker.unparker().clone());
+                    for round in 0..ROUNDS {
+                        let now = round as u64;
+                        let grant = match pool.checkout(now, round % 5 != 0) {
+                            Checkout::Kept(connection, permit) => Grant::Kept(connection, permit),
+                            Checkout::Connect(permit) => Grant::Connect(permit),
+                            Checkout::Wait => {
+                                pool.enqueue(&waiter).unwrap();
+                                if (round + thread) % 7 == 0 {
+                                    match pool.cancel(&waiter) {
+                                        Some(grant) => pool.give_back(grant, now),
+                                        None => continue,
+                                    }
+                                    continue;
+                                }
+                                loop {
+                                    if let Some(grant) = waiter.take() {
+                                        break grant;
+                                    }
+                                    parker.park();
+                                }
+                            }
+                        };
+                        let (connection, permit) = match grant {
+                            Grant::Kept(connection, permit) => (connection, permit),
+                            Grant::Connect(permit) => (Connection::new(open), permit),
+                        };
+                        match (round + thread) % 3 {
+                            0 => {
+                                drop(connection);
+                                pool.discard(permit);
+                            }
+                            _ => pool.checkin(connection, permit, now),
+                        }
+                        if round % 64 == thread {
+                            pool.close_idle(now.saturating_sub(3));
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(pool.waiting(), 0);
+        pool.close_idle(u64::MAX);
+        assert_eq!((pool.idle(), pool.permits_used(), open.load(SeqCst)), (0, 0, 0));
+    }
+}
