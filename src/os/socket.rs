@@ -109,7 +109,7 @@ impl Stream {
         check(unsafe { libc::setsockopt(self.as_raw_fd(), level, name, (&raw const *value).cast(), length) })
     }
 
-    /// Connects, or goes on connecting.
+    /// Connects, or goes on connecting. `Interrupted` (unix only): a signal came first, call again.
     pub fn connect(&self, address: &SocketAddress) -> io::Result<Connect> {
         let raw = RawAddress::new(address)?;
         // SAFETY: pointer and length describe `raw`, a socket address of the socket's family.
@@ -147,10 +147,10 @@ impl Stream {
     /// very port as its own, and is then connected to itself: it would answer our request with our
     /// request, and hold the port against the application. That is a refusal.
     fn refuse_itself(&self, address: &SocketAddress) -> io::Result<Connect> {
-        if let SocketAddress::Inet(peer) = address {
-            if self.local_address().is_some_and(|own| own == *peer) {
-                return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
-            }
+        if let SocketAddress::Inet(peer) = address
+            && self.local_address().is_some_and(|own| own == *peer)
+        {
+            return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
         }
         Ok(Connect::Done)
     }

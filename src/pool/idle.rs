@@ -131,12 +131,12 @@ impl<T> IdleStack<T> {
     pub fn take_expired(&self, before: u64, sink: &mut impl FnMut(Box<T>)) {
         for slot in &self.slots {
             let since = slot.since.load(Relaxed);
-            if since < before {
-                if let Some(value) = slot.value.take() {
-                    // Hollow now, unless the slot was filled again meanwhile with another time.
-                    let _ = slot.since.compare_exchange(since, VACANT, Relaxed, Relaxed);
-                    sink(value);
-                }
+            if since < before
+                && let Some(value) = slot.value.take()
+            {
+                // Hollow now, unless the slot was filled again meanwhile with another time.
+                let _ = slot.since.compare_exchange(since, VACANT, Relaxed, Relaxed);
+                sink(value);
             }
         }
     }
@@ -163,6 +163,7 @@ impl<T> std::fmt::Debug for IdleStack<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::Barrier;
     use std::sync::atomic::AtomicUsize;
 
     fn popped(stack: &IdleStack<u32>) -> Option<u32> {
@@ -249,8 +250,9 @@ mod tests {
     fn threads_neither_lose_nor_double() {
         const THREADS: usize = 4;
         const CAPACITY: u32 = 3;
-        const ROUNDS: u64 = 20_000;
+        const ROUNDS: u64 = 50_000;
         let alive = AtomicUsize::new(0);
+        let start = Barrier::new(THREADS);
         struct Connection<'a> {
             alive: &'a AtomicUsize,
             in_use: bool,
@@ -263,8 +265,9 @@ mod tests {
         let stack = IdleStack::new(CAPACITY);
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
-                let (stack, alive) = (&stack, &alive);
+                let (stack, alive, start) = (&stack, &alive, &start);
                 scope.spawn(move || {
+                    start.wait();
                     for now in 0..ROUNDS {
                         let mut connection = stack.pop().map_or_else(
                             || {
