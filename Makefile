@@ -106,7 +106,7 @@ $(EXAMPLES:%=$(BUILD)/%): $(BUILD)/%: c_examples/%.c $(HEADER) $(LIBRARY)
 
 .PHONY: demo
 demo: ## a C web server before php-fpm: [PORT=8080] [APP=bundled] [DEMO=check]
-	@PORT='$(PORT)' APP='$(APP)' DEMO='$(DEMO)' MAKE='$(MAKE)' TARGET_DIR='$(TARGET_DIR)' scripts/demo
+	@PORT='$(PORT)' APP='$(APP)' DEMO='$(DEMO)' MAKE='$(MAKE_COMMAND)' TARGET_DIR='$(TARGET_DIR)' scripts/demo
 
 .PHONY: demo-parts
 demo-parts: $(if $(NO_CIVETWEB),,$(BUILD)/civetweb_server)
@@ -137,8 +137,8 @@ lint: ## formatting, clippy and docs, warnings denied
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
 
 .PHONY: test-c
-test-c: $(C_TESTS) ## the C test suite, under valgrind
-	@$(if $(C_TESTS),$(MAKE) demo-app && TARGET_DIR='$(TARGET_DIR)' scripts/test-c $(C_TESTS),:)
+test-c: $(C_TESTS) $(if $(C_TESTS),demo-app) ## the C test suite, under valgrind
+	@$(if $(C_TESTS),TARGET_DIR='$(TARGET_DIR)' scripts/test-c $(C_TESTS),:)
 
 $(C_TESTS): $(BUILD)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADER) $(LIBRARY)
 	@mkdir -p $(@D)
