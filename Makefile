@@ -1,0 +1,194 @@
+# fcgate. `make help` lists what there is; only `make demo` and `make test` install system packages.
+#
+# GNU make. cargo builds the Rust code; this file does what cargo does not: the names of the
+# library, the C programs, installing, and the set-up of the demo and the tests.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VERSION := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# The number in the soname, set in build.rs: it changes when the ABI breaks, and then only.
+SOVERSION := $(shell sed -n 's/.*-soname,libfcgate\.so\.\([0-9]*\).*/\1/p' build.rs)
+
+CARGO ?= cargo
+CARGO_FLAGS ?= --locked
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BUILD := build
+
+CC ?= cc
+CXX ?= c++
+CFLAGS ?= -O2 -g
+C_WARNINGS := -Wall -Wextra -Werror -pedantic
+PKG_CONFIG ?= pkg-config
+
+PREFIX ?= /usr/local
+INCLUDEDIR ?= $(PREFIX)/include
+# Debian's linker and pkg-config look into the directory of the architecture; elsewhere there is none.
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+LIBDIR ?= $(PREFIX)/lib$(if $(MULTIARCH),/$(MULTIARCH))
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+
+TIME ?= 60
+# What Miri can run: the layers that make no system calls. A name is a path of modules in src/.
+MIRI_TESTS ?= protocol:: connection:: cgi:: exchange:: capi::request:: capi::config::
+
+HEADER := include/fcgate.h
+REAL := libfcgate.so.$(VERSION)
+SONAME := libfcgate.so.$(SOVERSION)
+LIBRARY := $(BUILD)/$(SONAME)
+SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs
+
+has_header = $(shell printf '\#include <$(1)>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
+NO_CIVETWEB := $(if $(call has_header,civetweb.h),,civetweb_server)
+EXAMPLES := $(filter-out $(NO_CIVETWEB),$(patsubst c_examples/%.c,%,$(wildcard c_examples/*.c)))
+C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/*.c))
+
+##@ Building
+
+.PHONY: all
+all: library check-header examples ## the library, the check of its header, the C examples (the default)
+
+.PHONY: library
+library: $(LIBRARY) ## build/libfcgate.so, build/libfcgate.a
+
+# cdylib and staticlib, without the rlib: with it in the same build, link-time optimisation is
+# dropped in silence. What a static link needs besides is asked of rustc, for fcgate.pc.
+$(LIBRARY): $(SOURCES)
+	@scripts/rust
+	@mkdir -p $(BUILD)
+	$(CARGO) rustc $(CARGO_FLAGS) --release --lib --crate-type cdylib,staticlib -- \
+	    --print native-static-libs=$(abspath $(TARGET_DIR))/native-static-libs
+	@cp -f $(TARGET_DIR)/native-static-libs $(BUILD)/
+	@cp -f $(TARGET_DIR)/release/libfcgate.a $(BUILD)/
+	@cp -f $(TARGET_DIR)/release/libfcgate.so $(BUILD)/$(SONAME).new
+	@ln -sf $(SONAME) $(BUILD)/libfcgate.so
+	@mv -f $(BUILD)/$(SONAME).new $@
+
+.PHONY: header
+header: ## write include/fcgate.h anew from src/capi
+	@scripts/rust
+	FCGATE_WRITE=1 $(CARGO) test $(CARGO_FLAGS) --test header
+
+.PHONY: check-header
+check-header: $(BUILD)/header.checked ## compile the header as C99, C11, C17 and C++11
+
+$(BUILD)/header.checked: $(HEADER)
+	@mkdir -p $(@D)
+	@for std in c99 c11 c17; do \
+	    echo "$(CC) -std=$$std $(HEADER)"; \
+	    $(CC) -std=$$std $(C_WARNINGS) -fsyntax-only -x c $(HEADER); \
+	done
+	@if command -v $(CXX) >/dev/null; then \
+	    echo "$(CXX) -std=c++11 $(HEADER)"; \
+	    $(CXX) -std=c++11 $(C_WARNINGS) -fsyntax-only -x c++ $(HEADER); \
+	else \
+	    echo "no C++ compiler: the header is not checked as C++"; \
+	fi
+	@touch $@
+
+.PHONY: examples
+examples: $(EXAMPLES:%=$(BUILD)/%) ## the programs of c_examples/, in build/
+	@$(if $(NO_CIVETWEB),echo "civetweb_server is left out: there is no civetweb.h (Debian: libcivetweb-dev)")
+
+# They find the library beside themselves, so each runs as it stands in build/.
+example_libs = -lfcgate
+$(BUILD)/dlopen: example_libs = -ldl
+$(BUILD)/civetweb_server: example_libs = -lfcgate -lcivetweb -lpthread -ldl
+
+$(EXAMPLES:%=$(BUILD)/%): $(BUILD)/%: c_examples/%.c $(HEADER) $(LIBRARY)
+	$(CC) -std=c11 $(C_WARNINGS) $(CPPFLAGS) $(CFLAGS) -Iinclude -o $@ $< \
+	    $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN' $(example_libs)
+
+##@ Trying
+
+.PHONY: demo
+demo: ## a C web server before php-fpm: [PORT=8080] [APP=bundled] [DEMO=check]
+	@PORT='$(PORT)' APP='$(APP)' DEMO='$(DEMO)' MAKE='$(MAKE_COMMAND)' TARGET_DIR='$(TARGET_DIR)' scripts/demo
+
+.PHONY: demo-parts
+demo-parts: $(if $(NO_CIVETWEB),,$(BUILD)/civetweb_server)
+	@$(if $(NO_CIVETWEB),echo "the demo needs civetweb.h (Debian: libcivetweb-dev)" >&2; exit 1)
+
+.PHONY: demo-app
+demo-app:
+	$(CARGO) build $(CARGO_FLAGS) --release -p fcgate-kit --bin fcgate-app
+
+##@ Testing
+
+# One after the other, the quick ones first. A make of its own for what needs the packages:
+# whether a header is there is asked when a makefile is read.
+.PHONY: test
+test: ## all that has to pass, with its set-up: packages, formatting, clippy, docs, tests
+	@scripts/rust rustfmt clippy
+	@scripts/packages test
+	@$(MAKE) lint
+	@$(MAKE) all
+	$(CARGO) build $(CARGO_FLAGS) --workspace
+	$(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast
+	@$(MAKE) test-c test-scripts
+
+.PHONY: lint
+lint: ## formatting, clippy and docs, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
+
+.PHONY: test-c
+test-c: $(C_TESTS) $(if $(C_TESTS),demo-app) ## the C test suite, under valgrind
+	@$(if $(C_TESTS),TARGET_DIR='$(TARGET_DIR)' scripts/test-c $(C_TESTS),:)
+
+$(C_TESTS): $(BUILD)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADER) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(C_WARNINGS) $(CPPFLAGS) $(CFLAGS) -Iinclude -o $@ $< \
+	    $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/..' -lfcgate -lcmocka -lpthread
+
+.PHONY: test-scripts
+test-scripts: ## the scripts behind these commands, in a sandbox
+	@scripts/test-scripts
+
+.PHONY: fuzz
+fuzz: ## every fuzz target (or TARGET=) for TIME=60 seconds each; needs nightly Rust
+	@scripts/nightly fuzz '$(TIME)' $(TARGET)
+
+.PHONY: miri
+miri: ## the layers without system calls under Miri; needs nightly Rust
+	@scripts/nightly miri $(MIRI_TESTS)
+
+##@ Installing
+
+# Depends on files, not on cargo: after `make`, `sudo make install` compiles nothing and needs no Rust.
+.PHONY: install
+install: $(LIBRARY) $(HEADER) ## library, header and fcgate.pc: [PREFIX=/usr/local] [LIBDIR=] [DESTDIR=]
+	install -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)'
+	install -m 755 $(LIBRARY) '$(DESTDIR)$(LIBDIR)/$(REAL)'
+	ln -sf $(REAL) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
+	ln -sf $(SONAME) '$(DESTDIR)$(LIBDIR)/libfcgate.so'
+	install -m 644 $(BUILD)/libfcgate.a '$(DESTDIR)$(LIBDIR)/libfcgate.a'
+	install -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/fcgate.h'
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	    -e 's|@VERSION@|$(VERSION)|' -e "s|@LIBS_PRIVATE@|$$(cat $(BUILD)/native-static-libs)|" \
+	    packaging/fcgate.pc.in >'$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
+	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
+	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
+
+.PHONY: uninstall
+uninstall: ## remove what install put there, with the same PREFIX, LIBDIR and DESTDIR
+	rm -f '$(DESTDIR)$(LIBDIR)/$(REAL)' '$(DESTDIR)$(LIBDIR)/$(SONAME)' '$(DESTDIR)$(LIBDIR)/libfcgate.so' \
+	    '$(DESTDIR)$(LIBDIR)/libfcgate.a' '$(DESTDIR)$(INCLUDEDIR)/fcgate.h' '$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
+	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
+
+##@ Other
+
+.PHONY: clean
+clean: ## remove all that was built
+	rm -rf $(BUILD)
+	$(CARGO) clean
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	    /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
