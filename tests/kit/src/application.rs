@@ -407,28 +407,16 @@ mod tests {
     use super::*;
     use crate::bytes;
     use crate::script::{Gate, Moment, Reply, Step, interleave};
-    use fcgate::protocol::{BeginRequest, RecordType, Role};
+    use fcgate::protocol::RecordType;
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
 
     fn request(id: u16, keep_conn: bool, body: &str) -> Vec<u8> {
-        let mut params = Vec::new();
-        for (name, value) in
-            [("REQUEST_METHOD", "POST"), ("HTTP_X_KEY", body), ("CONTENT_LENGTH", &body.len().to_string())]
-        {
-            fcgate::protocol::name_value::append_pair(&mut params, name.as_bytes(), value.as_bytes());
-        }
-        let begin = BeginRequest { role: Role::Responder as u16, keep_conn }.encode();
-        let mut out = bytes::record(RecordType::BEGIN_REQUEST, id, begin);
-        out.extend(bytes::record(RecordType::PARAMS, id, params));
-        out.extend(bytes::record(RecordType::PARAMS, id, ""));
-        if !body.is_empty() {
-            out.extend(bytes::record(RecordType::STDIN, id, body));
-        }
-        out.extend(bytes::record(RecordType::STDIN, id, ""));
-        out
+        let length = body.len().to_string();
+        let params = [("REQUEST_METHOD", "POST"), ("HTTP_X_KEY", body), ("CONTENT_LENGTH", &length)];
+        bytes::request(id, keep_conn, &params, body)
     }
 
     fn connect(application: &Application) -> UnixStream {

@@ -4,7 +4,7 @@
 
 use fcgate::protocol::name_value::append_pair;
 use fcgate::protocol::record::{HEADER_LEN, MAX_CONTENT, append_stream};
-use fcgate::protocol::{EndRequest, Header, ProtocolStatus, RecordType};
+use fcgate::protocol::{BeginRequest, EndRequest, Header, ProtocolStatus, RecordType, Role};
 
 /// A record of any type; content beyond 65535 bytes is cut into several.
 pub fn record(record_type: RecordType, id: u16, content: impl AsRef<[u8]>) -> Vec<u8> {
@@ -31,6 +31,24 @@ pub fn end(id: u16, app_status: u32, protocol_status: ProtocolStatus) -> Vec<u8>
 /// END_REQUEST of a request that went well.
 pub fn end_ok(id: u16) -> Vec<u8> {
     end(id, 0, ProtocolStatus::RequestComplete)
+}
+
+/// A whole request to a responder, as a web server sends it; params must fit one record.
+pub fn request(id: u16, keep_conn: bool, params: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let begin = BeginRequest { role: Role::Responder as u16, keep_conn }.encode();
+    let mut pairs = Vec::new();
+    for (name, value) in params {
+        append_pair(&mut pairs, name.as_bytes(), value.as_bytes());
+    }
+    let streams = [(RecordType::PARAMS, &pairs[..]), (RecordType::STDIN, body.as_ref())];
+    let mut out = record(RecordType::BEGIN_REQUEST, id, begin);
+    for (stream, content) in streams {
+        if !content.is_empty() {
+            out.extend(record(stream, id, content));
+        }
+        out.extend(record(stream, id, ""));
+    }
+    out
 }
 
 /// The answer to GET_VALUES.
