@@ -278,6 +278,37 @@ mod tests {
         assert!(!process.is_running());
     }
 
+    /// Tells the inner run of the test below where to write the id of its child.
+    const INNER: &str = "FCGATE_KIT_INNER";
+
+    #[test]
+    fn a_child_ends_when_the_process_of_the_test_is_killed() {
+        if let Some(file) = std::env::var_os(INNER) {
+            let child = shell("exec sleep 1000").start();
+            fs::write(file, child.pid().to_string()).unwrap();
+            std::thread::park();
+        }
+        let directory = Directory::new();
+        let file = directory.join("pid");
+        let name = "process::tests::a_child_ends_when_the_process_of_the_test_is_killed";
+        let inner =
+            Process::command(std::env::current_exe().unwrap()).args(["--exact", name]).env(INNER, &file);
+        // Its own directories go into ours, since it can't remove them.
+        let mut inner = inner.env("TMPDIR", directory.path()).start();
+        let read = || fs::read_to_string(&file).ok()?.parse::<u32>().ok();
+        let child = poll(PATIENCE, read).unwrap_or_else(|| panic!("no child: {}", inner.output()));
+        assert!(Path::new(&format!("/proc/{child}")).exists());
+        inner.kill();
+        let gone = poll(PATIENCE, || (!is_alive(child)).then_some(()));
+        assert!(gone.is_some(), "{child} is still there");
+    }
+
+    /// A zombie that nobody has waited for is not alive.
+    fn is_alive(pid: u32) -> bool {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
+    }
+
     #[test]
     fn one_that_ends_before_it_is_ready_says_why() {
         let start = || shell("echo no such setting; exit 1").ready(Ready::Unix("/nowhere".into())).start();
