@@ -6,6 +6,8 @@
 //! every exchange, records of other ids never delivered, and [`Connection::is_clean`], the only
 //! state from which a connection may be used again.
 
+pub mod application;
+
 use crate::protocol::{EndRequest, Header, Part, RecordReader, RecordType, VersionMismatch};
 
 /// A breach of the protocol by the application: nothing more of the connection is believed.

@@ -1,1 +1,39 @@
-//! The tests' kit.
+//! The tests' kit: a scripted FastCGI application, launchers of real ones, and an HTTP client.
+//!
+//! What the kit says of the engine must not rest on the engine: of fcgate it uses the bytes of
+//! records and pairs and nothing more, and judges what arrives with rules of its own. Nothing
+//! here sleeps to let something happen: a test waits for what it wants to see, and a wait that
+//! is in vain ends with a panic that tells what was seen instead.
+//!
+//! ```no_run
+//! use fcgate_kit::{Application, Reply};
+//!
+//! let application = Application::unix().reply(Reply::new().stdout("Status: 200\r\n\r\nhi").end()).start();
+//! // ... a request to application.address() ...
+//! let request = application.request(0);
+//! assert_eq!(request.param("REQUEST_METHOD"), Some("GET"));
+//! application.assert_no_violations();
+//! ```
+
+pub mod application;
+pub mod builder;
+pub mod bytes;
+pub mod cookies;
+pub mod directory;
+pub mod form;
+pub mod http;
+mod listener;
+pub mod php_fpm;
+mod player;
+pub mod process;
+pub mod recorder;
+pub mod script;
+
+pub use application::Application;
+pub use builder::{Builder, Closing};
+pub use directory::{Directory, free_port};
+pub use http::{Client, Ending, Request, Response};
+pub use php_fpm::PhpFpm;
+pub use process::Process;
+pub use recorder::Recorded;
+pub use script::{Gate, Moment, Reply, Step, interleave};
