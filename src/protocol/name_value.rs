@@ -47,6 +47,11 @@ pub struct ParamsEncoder {
 }
 
 impl ParamsEncoder {
+    /// An encoder at its start.
+    pub fn new(split_params: bool) -> Self {
+        Self { open: None, split_params }
+    }
+
     /// Appends a pair; a pair that does not fit the current record starts the next one.
     /// Lengths above 2^31 - 1 can't be told on the wire and are refused too.
     pub fn pair(&mut self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), PairTooLong> {

@@ -223,7 +223,7 @@ pub enum Part<'a> {
     Header(Header),
     /// Some of its content, never empty; a record's content comes in one or more of these.
     Content(&'a [u8]),
-    /// Its content is over; its padding may still be on the way.
+    /// The record is over, its padding included.
     End,
 }
 
@@ -274,11 +274,7 @@ impl RecordReader {
                     self.state = ReaderState::Content;
                     return Ok(Some(Part::Header(header)));
                 }
-                ReaderState::Content if self.content_left == 0 => {
-                    self.state =
-                        if self.padding_left == 0 { ReaderState::Header } else { ReaderState::Padding };
-                    return Ok(Some(Part::End));
-                }
+                ReaderState::Content if self.content_left == 0 => self.state = ReaderState::Padding,
                 ReaderState::Content => {
                     if input.is_empty() {
                         return Ok(None);
@@ -293,6 +289,7 @@ impl RecordReader {
                         return Ok(None);
                     }
                     self.state = ReaderState::Header;
+                    return Ok(Some(Part::End));
                 }
             }
         }

@@ -1,0 +1,829 @@
+//! The life of one request on its way to an application: decisions only.
+//!
+//! An [`Exchange`] is asked for its next action by [`Exchange::poll_action`] and told what came
+//! of it by its `handle_…` methods; it never acts itself, and time is a parameter. So one state
+//! machine serves blocking hosts, event loops and tests in simulated time alike.
+//!
+//! The order of calls: [`start`](Exchange::start), then `poll_action` and the matching `handle_…`
+//! in turn until [`Action::Finish`]. Received bytes go through
+//! [`Connection::next`](crate::connection::Connection::next), and each event of this exchange to
+//! [`handle_event`](Exchange::handle_event), whose result is passed on to the host at once.
+
+mod failure;
+mod outgoing;
+mod response;
+mod retry;
+mod timing;
+
+pub use failure::{Cause, Failure, Phase};
+pub use outgoing::{CHUNK_MAX, Outgoing, SLICES};
+pub use response::{DISCARD_MAX, Response};
+pub use timing::{Limits, Times};
+
+use crate::balancer::Tried;
+use crate::connection::{Connection, Event, Violation};
+use crate::protocol::{EndRequest, ProtocolStatus, Role};
+use retry::{Ended, Retry, Verdict};
+use std::time::Duration;
+
+/// What is to be sent, and by which rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// The role.
+    pub role: Role,
+    /// PARAMS records with their empty one.
+    pub params: &'a [u8],
+    /// Bytes of the body; 0 for none.
+    pub body_length: u64,
+    /// Whether the whole body can be had again from its start.
+    pub body_replayable: bool,
+    /// GET, HEAD or OPTIONS, or the route says that everything may be repeated.
+    pub idempotent: bool,
+    /// Whether a kept connection may serve the first attempt.
+    pub may_reuse: bool,
+    /// The method is HEAD.
+    pub is_head_request: bool,
+    /// How many pools the balancer has.
+    pub pools: usize,
+    /// How long the application's restart is waited out.
+    pub restart_window: Duration,
+    /// The client's going away does not end the exchange.
+    pub ignore_client_abort: bool,
+    /// Timeouts and limits.
+    pub limits: Limits,
+}
+
+/// What to wait for; whatever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Wait {
+    /// The application's socket becomes readable.
+    pub readable: bool,
+    /// The application's socket becomes writable.
+    pub writable: bool,
+    /// A connection or a permit comes free.
+    pub permit: bool,
+    /// The client goes away.
+    pub client: bool,
+    /// The host has more of the request's body.
+    pub body: bool,
+    /// This time comes.
+    pub until: Option<Duration>,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Choose a pool and take a connection or a permit from it. Answer with `handle_kept`,
+    /// `handle_permit`, `handle_queued`, `handle_queue_full` or `handle_no_pool`.
+    Acquire {
+        /// Whether an idle connection will do.
+        reuse: bool,
+    },
+    /// Connect, or go on with it. Answer with `handle_connected`, `handle_connecting`,
+    /// `handle_backlog_full` or `handle_connect_failed`.
+    Connect,
+    /// Set the body back to its start. Answer with `handle_rewound`.
+    Rewind,
+    /// Get the next chunk of the request's body. Answer with `handle_body`,
+    /// `handle_body_pending` or `handle_body_failed`.
+    Body,
+    /// Send what `outgoing` holds, without blocking. Answer with `handle_sent` or
+    /// `handle_send_failed`.
+    Transmit,
+    /// Receive. Answer with events, `handle_nothing_received` or `handle_closed`.
+    Receive {
+        /// Whether to block for a while when nothing is there: there is nothing to send.
+        may_block: bool,
+    },
+    /// Wait. Answer with `handle_ready`, or poll again when the time has come.
+    Wait(Wait),
+    /// Send ABORT_REQUEST, as far as it goes without blocking, and poll again.
+    Abort,
+    /// The exchange is over; see [`Exchange::failure`].
+    Finish {
+        /// The connection may be kept, if it is clean and its pool allows it.
+        keep: bool,
+    },
+}
+
+/// What one event brought for the host, to be passed on in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Given<'a> {
+    /// Bytes of STDERR.
+    pub stderr: &'a [u8],
+    /// The response head is complete.
+    pub head: bool,
+    /// Bytes of the response body.
+    pub body: &'a [u8],
+    /// The response is whole.
+    pub complete: bool,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// In order: end of file.
+    End,
+    /// Reset: the application went away with bytes unread.
+    Reset,
+}
+
+/// What a person should know of an exchange that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The body was longer than its Content-Length and was cut there.
+    BodyCut {
+        /// The Content-Length.
+        declared: u64,
+        /// Bytes that came, as far as they were counted.
+        came: u64,
+    },
+    /// The application never said END_REQUEST.
+    NoEnd,
+    /// The application answered before it had the whole request.
+    EarlyEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum Step {
+    #[default]
+    Acquire,
+    Queued,
+    Pause(Duration),
+    Connect,
+    Connecting,
+    Flow,
+    Abort,
+    Finished,
+}
+
+/// One request on its way. Reusable: [`start`](Self::start) forgets all that was.
+#[derive(Debug, Default)]
+pub struct Exchange {
+    /// What is still to be sent.
+    pub outgoing: Outgoing,
+    /// What came of the response.
+    pub response: Response,
+    limits: Limits,
+    times: Times,
+    retry: Retry,
+    step: Step,
+    role: Role,
+    id: u16,
+    pool: u32,
+    on_kept: bool,
+    may_reuse: bool,
+    body_replayable: bool,
+    is_head_request: bool,
+    ignore_client_abort: bool,
+    client_watched: bool,
+    connect_timeout: Duration,
+    backlog_pause: Duration,
+    consumed: bool,
+    rewind_due: bool,
+    send_blocked: bool,
+    send_dead: bool,
+    receive_blocked: bool,
+    has_waited: bool,
+    body_pending: bool,
+    paused: bool,
+    response_byte: bool,
+    stdout_ended: bool,
+    ended: bool,
+    keep: bool,
+    end: Option<EndRequest>,
+    failure: Option<Failure>,
+    notice: Option<Notice>,
+    last_errno: i32,
+}
+
+impl Exchange {
+    /// Starts an exchange.
+    pub fn start(&mut self, now: Duration, plan: &Plan<'_>) {
+        self.limits = plan.limits;
+        self.times.start(now);
+        self.retry.start(plan.pools, plan.restart_window, plan.idempotent);
+        self.outgoing.prepare(plan.role, plan.params, plan.body_length);
+        self.role = plan.role;
+        self.may_reuse = plan.may_reuse;
+        self.body_replayable = plan.body_replayable;
+        self.is_head_request = plan.is_head_request;
+        self.ignore_client_abort = plan.ignore_client_abort;
+        self.client_watched = true;
+        self.consumed = false;
+        self.rewind_due = false;
+        self.paused = false;
+        self.failure = None;
+        self.notice = None;
+        self.last_errno = 0;
+        self.begin_attempt();
+    }
+
+    fn begin_attempt(&mut self) {
+        self.step = Step::Acquire;
+        self.response.clear(self.is_head_request);
+        self.outgoing.rewind();
+        self.rewind_due = self.consumed;
+        self.id = 0;
+        self.backlog_pause = Duration::from_millis(1);
+        self.send_blocked = false;
+        self.send_dead = false;
+        self.receive_blocked = false;
+        self.has_waited = false;
+        self.body_pending = false;
+        self.response_byte = false;
+        self.stdout_ended = false;
+        self.ended = false;
+        self.keep = false;
+        self.end = None;
+    }
+
+    // What can be asked at any time.
+
+    /// The phase the exchange is in.
+    pub fn phase(&self) -> Phase {
+        match self.step {
+            Step::Acquire | Step::Pause(_) => Phase::Choose,
+            Step::Queued => Phase::Queue,
+            Step::Connect | Step::Connecting => Phase::Connect,
+            Step::Abort | Step::Finished => Phase::Done,
+            Step::Flow if self.stdout_ended => Phase::End,
+            Step::Flow if self.response.has_head() => Phase::Body,
+            Step::Flow if self.outgoing.is_complete() || self.send_dead => Phase::Head,
+            Step::Flow => Phase::Send,
+        }
+    }
+
+    /// The request id on the connection; 0 before there is one.
+    pub fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// The pool of this attempt, by its place in its balancer.
+    pub fn pool(&self) -> u32 {
+        self.pool
+    }
+
+    /// Whether this attempt runs on a kept connection.
+    pub fn is_on_kept_connection(&self) -> bool {
+        self.on_kept
+    }
+
+    /// The pools not to be chosen again while there are others.
+    pub fn tried(&self) -> &Tried {
+        &self.retry.tried
+    }
+
+    /// Whether the method allows a repeat after bytes were sent.
+    pub fn is_idempotent(&self) -> bool {
+        self.retry.is_idempotent()
+    }
+
+    /// How often the request was tried again.
+    pub fn retries(&self) -> u32 {
+        self.retry.count()
+    }
+
+    /// When what happened.
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// Why it failed, if it did.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Something to tell a person although it did not fail.
+    pub fn notice(&self) -> Option<Notice> {
+        self.notice
+    }
+
+    /// What END_REQUEST said, once it came.
+    pub fn end(&self) -> Option<EndRequest> {
+        self.end
+    }
+
+    /// Whether the exchange is over.
+    pub fn is_finished(&self) -> bool {
+        self.step == Step::Finished
+    }
+
+    // The next action.
+
+    /// What is to be done next. Deadlines are judged against `now`, which never goes back.
+    pub fn poll_action(&mut self, now: Duration) -> Action {
+        if !matches!(self.step, Step::Finished | Step::Abort) {
+            self.judge_deadlines(now);
+        }
+        match self.step {
+            Step::Acquire if self.rewind_due => Action::Rewind,
+            Step::Acquire => Action::Acquire { reuse: self.may_reuse && self.retry.may_reuse() },
+            Step::Queued => self.wait(Wait { permit: true, ..Wait::default() }),
+            Step::Pause(until) if now < until => self.wait(Wait { until: Some(until), ..Wait::default() }),
+            Step::Pause(_) if self.times.connect_since.is_some() => {
+                self.step = Step::Connect;
+                Action::Connect
+            }
+            Step::Pause(_) => {
+                self.step = Step::Acquire;
+                self.poll_action(now)
+            }
+            Step::Connect => Action::Connect,
+            Step::Connecting => self.wait(Wait { writable: true, ..Wait::default() }),
+            Step::Flow => self.poll_flow(),
+            Step::Abort => {
+                self.step = Step::Finished;
+                Action::Abort
+            }
+            Step::Finished => Action::Finish { keep: self.keep },
+        }
+    }
+
+    fn poll_flow(&mut self) -> Action {
+        let sending = !self.send_dead && !self.outgoing.is_complete();
+        if sending && !self.send_blocked {
+            if self.outgoing.is_pending() {
+                return Action::Transmit;
+            }
+            if !self.body_pending {
+                return Action::Body;
+            }
+        }
+        if !self.paused && !self.receive_blocked && (!sending || self.has_waited) {
+            return Action::Receive { may_block: !sending && !self.has_waited };
+        }
+        self.has_waited = true;
+        self.wait(Wait {
+            readable: !self.paused,
+            writable: sending && self.send_blocked,
+            body: sending && self.body_pending,
+            ..Wait::default()
+        })
+    }
+
+    fn wait(&self, wait: Wait) -> Action {
+        let deadline = self.deadline().map(|(at, _)| at);
+        let until = match (wait.until, deadline) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        // While the body is still to come, the end of what the client sends is no sign that it is gone.
+        let client = self.client_watched && (self.body_replayable || self.outgoing.body_left() == 0);
+        Action::Wait(Wait { until, client, ..wait })
+    }
+
+    // Deadlines.
+
+    fn deadline(&self) -> Option<(Duration, Cause)> {
+        let waits_for_body = self.body_pending && !self.outgoing.is_pending();
+        let of_phase = match self.phase() {
+            Phase::Queue => self.times.queue_until.map(|at| (at, Cause::QueueTimeout)),
+            Phase::Connect => {
+                self.times.connect_since.map(|since| (since + self.connect_timeout, Cause::ConnectTimeout))
+            }
+            Phase::Choose if self.times.connect_since.is_some() => {
+                self.times.connect_since.map(|since| (since + self.connect_timeout, Cause::ConnectTimeout))
+            }
+            Phase::Send if !waits_for_body => {
+                Some((self.times.progress + self.limits.send_timeout, Cause::SendTimeout))
+            }
+            Phase::Head => Some((self.times.sent_or_start() + self.limits.head_timeout, Cause::HeadTimeout)),
+            Phase::Body if !self.paused => {
+                Some((self.times.progress + self.limits.read_timeout, Cause::ReadTimeout))
+            }
+            Phase::End => Some((self.times.progress + self.limits.end_timeout, Cause::NoHead)),
+            _ => None,
+        };
+        let total = (!self.limits.total_timeout.is_zero() && !self.stdout_ended)
+            .then(|| (self.times.start + self.limits.total_timeout, Cause::TotalTimeout));
+        match (of_phase, total) {
+            (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn judge_deadlines(&mut self, now: Duration) {
+        let Some((at, cause)) = self.deadline() else { return };
+        if now < at {
+            return;
+        }
+        match cause {
+            Cause::ConnectTimeout => self.handle_connect_failed(now, 0, true),
+            Cause::NoHead if self.response.has_head() => {
+                self.notice.get_or_insert(Notice::NoEnd);
+                self.succeed(now, false);
+            }
+            Cause::SendTimeout | Cause::HeadTimeout | Cause::ReadTimeout | Cause::TotalTimeout
+                if self.id != 0 =>
+            {
+                self.abort(now, cause);
+            }
+            _ => self.fail(now, cause),
+        }
+    }
+
+    // Getting a connection.
+
+    /// A kept connection was taken from the pool at this place.
+    pub fn handle_kept(&mut self, now: Duration, pool: u32, connection: &mut Connection, keep_conn: bool) {
+        self.times.chosen(now);
+        self.pool = pool;
+        self.on_kept = true;
+        self.begin_flow(now, connection, keep_conn);
+    }
+
+    /// A permit for a new connection to the pool at this place was taken.
+    pub fn handle_permit(&mut self, now: Duration, pool: u32, connect_timeout: Duration) {
+        self.times.chosen(now);
+        self.times.connect_since = Some(now);
+        self.pool = pool;
+        self.on_kept = false;
+        self.connect_timeout = connect_timeout;
+        self.step = Step::Connect;
+    }
+
+    /// The request waits in the queue of the pool at this place, until then at the longest.
+    pub fn handle_queued(&mut self, now: Duration, pool: u32, timeout: Duration) {
+        self.pool = pool;
+        self.times.queue_since.get_or_insert(now);
+        self.times.queue_until = Some(now + timeout);
+        self.step = Step::Queued;
+    }
+
+    /// Every pool is at its limit and so is the queue.
+    pub fn handle_queue_full(&mut self, now: Duration, pool: u32) {
+        self.pool = pool;
+        self.fail(now, Cause::QueueFull);
+    }
+
+    /// No pool may be tried before `retry_at`, if there is such a time.
+    pub fn handle_no_pool(&mut self, now: Duration, retry_at: Option<Duration>) {
+        let end = self.retry.window_end(now);
+        match retry_at {
+            Some(at) if at <= end && end > now => self.step = Step::Pause(at.max(now)),
+            _ => self.fail(now, if self.last_errno == 0 { Cause::NoPool } else { Cause::Connect }),
+        }
+    }
+
+    /// The socket is connected.
+    pub fn handle_connected(&mut self, now: Duration, connection: &mut Connection, keep_conn: bool) {
+        self.times.connected = Some(now);
+        self.begin_flow(now, connection, keep_conn);
+    }
+
+    /// Connecting goes on; the socket becomes writable when it is done.
+    pub fn handle_connecting(&mut self) {
+        self.step = Step::Connecting;
+    }
+
+    /// The application's backlog is full, and no event will say when it is not.
+    pub fn handle_backlog_full(&mut self, now: Duration) {
+        self.step = Step::Pause(now + self.backlog_pause);
+        self.backlog_pause = (self.backlog_pause * 2).min(Duration::from_millis(64));
+    }
+
+    /// Connecting failed; `timed_out` if for want of time.
+    pub fn handle_connect_failed(&mut self, now: Duration, errno: i32, timed_out: bool) {
+        self.last_errno = errno;
+        self.times.connect_since = None;
+        let cause = if timed_out { Cause::ConnectTimeout } else { Cause::Connect };
+        self.repeat_or_fail(now, Ended::Untouched, cause);
+    }
+
+    /// This process ran out of descriptors, memory or disk.
+    pub fn handle_out_of_resources(&mut self, now: Duration, errno: i32) {
+        self.last_errno = errno;
+        self.fail(now, Cause::Resources);
+    }
+
+    fn begin_flow(&mut self, now: Duration, connection: &mut Connection, keep_conn: bool) {
+        self.times.connect_since = None;
+        self.times.progress = now;
+        let Some(id) = connection.open() else {
+            return self.fail(now, Cause::Resources);
+        };
+        self.id = id;
+        self.outgoing.address(id, keep_conn);
+        self.step = Step::Flow;
+    }
+
+    // Sending.
+
+    /// The body is at its start again, or can't be.
+    pub fn handle_rewound(&mut self, now: Duration, done: bool) {
+        self.rewind_due = false;
+        self.consumed = false;
+        if !done {
+            self.fail(now, Cause::RequestBody);
+        }
+    }
+
+    /// The next chunk of the body: its length. Returns how much of it is taken; 0 bytes offered
+    /// mean that the body ended before its length.
+    pub fn handle_body(&mut self, now: Duration, length: usize) -> usize {
+        self.body_pending = false;
+        if length == 0 {
+            self.abort(now, Cause::RequestBodyShort);
+            return 0;
+        }
+        if self.outgoing.body_offered() > 0 {
+            self.consumed = true;
+        }
+        self.times.progress = now;
+        self.outgoing.offer(length)
+    }
+
+    /// Whether the next chunk of the body can be taken right now.
+    pub fn wants_body(&self) -> bool {
+        self.step == Step::Flow
+            && !self.outgoing.is_pending()
+            && self.outgoing.body_left() > 0
+            && !self.send_dead
+    }
+
+    /// The host has nothing of the body yet.
+    pub fn handle_body_pending(&mut self) {
+        self.body_pending = true;
+    }
+
+    /// The body can't be read; the client is not known to be gone.
+    pub fn handle_body_failed(&mut self, now: Duration) {
+        self.abort(now, Cause::RequestBody);
+    }
+
+    /// The socket took `count` bytes; 0 if it takes none now.
+    pub fn handle_sent(&mut self, now: Duration, count: usize, connection: &mut Connection) {
+        if count == 0 {
+            self.send_blocked = true;
+            self.receive_blocked = true;
+            return;
+        }
+        self.times.progress = now;
+        self.outgoing.sent(count);
+        if self.outgoing.is_complete() {
+            self.times.sent = Some(now);
+            connection.sent(self.id);
+        }
+    }
+
+    /// Sending failed: the application closed its end. What it sent before may still be read.
+    pub fn handle_send_failed(&mut self, now: Duration, errno: i32) {
+        self.last_errno = errno;
+        if self.outgoing.accepted() == 0 {
+            let ended = if self.on_kept { Ended::Stale } else { Ended::Untouched };
+            return self.repeat_or_fail(now, ended, Cause::Closed);
+        }
+        self.send_dead = true;
+        self.receive_blocked = false;
+        self.times.sent.get_or_insert(now);
+    }
+
+    // Receiving.
+
+    /// The socket is ready as was waited for.
+    pub fn handle_ready(&mut self, readable: bool, writable: bool) {
+        match self.step {
+            Step::Connecting if writable => self.step = Step::Connect,
+            Step::Flow => {
+                if readable {
+                    self.receive_blocked = false;
+                }
+                if writable {
+                    self.send_blocked = false;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// There was nothing to receive.
+    pub fn handle_nothing_received(&mut self) {
+        self.receive_blocked = true;
+        self.has_waited = true;
+    }
+
+    /// The host takes no more of the response for now, or takes it again.
+    pub fn handle_pause(&mut self, now: Duration, paused: bool) {
+        self.paused = paused;
+        if !paused {
+            self.times.progress = now;
+            self.receive_blocked = false;
+        }
+    }
+
+    /// Something arrived for this exchange. What it brings for the host is returned.
+    pub fn handle_event<'a>(&mut self, now: Duration, event: Event<'a>) -> Given<'a> {
+        if self.step != Step::Flow {
+            return Given::default();
+        }
+        match event {
+            Event::Stdout { bytes, .. } => self.handle_stdout(now, bytes),
+            Event::Stderr { bytes, .. } => {
+                self.response_byte = true;
+                Given { stderr: bytes, ..Given::default() }
+            }
+            Event::StdoutEnd { .. } => {
+                self.times.progress = now;
+                self.response_byte = true;
+                Given { complete: self.end_of_stdout(now), ..Given::default() }
+            }
+            Event::End { end, .. } => Given { complete: self.handle_end(now, end), ..Given::default() },
+        }
+    }
+
+    fn handle_stdout<'a>(&mut self, now: Duration, bytes: &'a [u8]) -> Given<'a> {
+        self.response_byte = true;
+        self.times.progress = now;
+        let passed = match self.response.stdout(bytes, &self.limits.head) {
+            Ok(passed) => passed,
+            Err(error) => {
+                self.fail_with(now, Cause::BadHead, error.to_string());
+                return Given::default();
+            }
+        };
+        if passed.head {
+            self.times.head = Some(now);
+        }
+        if passed.overrun {
+            if let Some(declared) = self.response.declared() {
+                self.notice = Some(Notice::BodyCut { declared, came: self.response.received() });
+            }
+            self.succeed(now, false);
+        }
+        Given { stderr: &[], head: passed.head, body: passed.body, complete: passed.overrun }
+    }
+
+    /// STDOUT is over: with its empty record, or with END_REQUEST. Returns whether the response
+    /// is whole.
+    fn end_of_stdout(&mut self, now: Duration) -> bool {
+        self.stdout_ended = true;
+        if !self.response.has_head() {
+            return false;
+        }
+        if self.response.is_short() {
+            let detail = format!(
+                "Content-Length {} but {} bytes came",
+                self.response.declared().unwrap_or(0),
+                self.response.received()
+            );
+            self.fail_with(now, Cause::ShortBody, detail);
+            return false;
+        }
+        self.times.complete = Some(now);
+        true
+    }
+
+    fn handle_end(&mut self, now: Duration, end: EndRequest) -> bool {
+        self.end = Some(end);
+        self.ended = true;
+        let refused = match end.protocol_status {
+            ProtocolStatus::RequestComplete => {
+                let complete = !self.stdout_ended && self.end_of_stdout(now);
+                if self.step != Step::Flow {
+                    return false;
+                }
+                if !self.response.has_head() {
+                    let detail = format!("application status {}", end.app_status);
+                    self.fail_with(now, Cause::NoHead, detail);
+                    return false;
+                }
+                if !self.outgoing.is_complete() {
+                    self.notice.get_or_insert(Notice::EarlyEnd);
+                }
+                let keep = self.outgoing.is_complete();
+                self.succeed(now, keep);
+                return complete;
+            }
+            ProtocolStatus::CantMultiplex => (Some(Ended::CantMultiplex), Cause::CantMultiplex),
+            ProtocolStatus::Overloaded => (Some(Ended::Overloaded), Cause::Overloaded),
+            ProtocolStatus::UnknownRole => (None, Cause::UnknownRole),
+            ProtocolStatus::Other(_) => (None, Cause::UnknownStatus),
+        };
+        match refused {
+            (Some(ended), cause) if !self.response_byte => self.repeat_or_fail(now, ended, cause),
+            (_, cause) => {
+                let detail = format!("protocol status {}", end.protocol_status.to_wire());
+                self.fail_with(now, cause, detail);
+            }
+        }
+        false
+    }
+
+    /// The application broke the protocol.
+    pub fn handle_violation(&mut self, now: Duration, violation: Violation) {
+        if self.step == Step::Finished {
+            self.keep = false;
+        } else {
+            self.fail_with(now, Cause::Protocol, violation.to_string());
+        }
+    }
+
+    /// The connection was closed by the application.
+    pub fn handle_closed(&mut self, now: Duration, closed: Closed, errno: i32) {
+        self.last_errno = errno;
+        if self.stdout_ended && self.response.has_head() {
+            self.notice.get_or_insert(Notice::NoEnd);
+            return self.succeed(now, false);
+        }
+        if self.response.has_head() {
+            return self.fail(now, Cause::ClosedInBody);
+        }
+        if self.response_byte {
+            return self.fail(now, Cause::ClosedInHead);
+        }
+        let ended = match closed {
+            _ if self.on_kept => Ended::Reused,
+            Closed::Reset => Ended::Unread,
+            Closed::End => Ended::Fresh,
+        };
+        self.repeat_or_fail(now, ended, Cause::Closed);
+    }
+
+    // The end.
+
+    /// The client closed its connection.
+    pub fn handle_client_gone(&mut self, now: Duration) {
+        if self.ignore_client_abort && self.step == Step::Flow {
+            self.client_watched = false;
+            return;
+        }
+        self.abort(now, Cause::ClientGone);
+    }
+
+    /// The host gives the exchange up.
+    pub fn handle_abort(&mut self, now: Duration) {
+        self.abort(now, Cause::Aborted);
+    }
+
+    /// The application wrote a line to STDERR that fails the request.
+    pub fn handle_caught_stderr(&mut self, now: Duration) {
+        if !self.response.has_head() {
+            self.abort(now, Cause::CaughtStderr);
+        }
+    }
+
+    fn abort(&mut self, now: Duration, cause: Cause) {
+        if matches!(self.step, Step::Abort | Step::Finished) {
+            return;
+        }
+        let tell = self.step == Step::Flow && !self.send_dead && self.outgoing.at_boundary();
+        self.fail(now, cause);
+        if tell {
+            self.step = Step::Abort;
+        }
+    }
+
+    fn repeat_or_fail(&mut self, now: Duration, ended: Ended, cause: Cause) {
+        let replayable =
+            self.body_replayable || !self.consumed && self.outgoing.body_offered() == 0 || self.holds_body();
+        let verdict = self.retry.judge(now, self.pool, ended, replayable);
+        match verdict {
+            Verdict::Now | Verdict::At(_) => self.begin_attempt(),
+            Verdict::Never => return self.fail(now, cause),
+        }
+        if let Verdict::At(at) = verdict {
+            self.step = Step::Pause(at);
+        }
+    }
+
+    /// Whether the chunk in hand is the body's first, none of it before has gone.
+    fn holds_body(&self) -> bool {
+        !self.consumed && self.outgoing.accepted() == 0
+    }
+
+    fn fail(&mut self, now: Duration, cause: Cause) {
+        self.fail_with(now, cause, String::new());
+    }
+
+    fn fail_with(&mut self, now: Duration, cause: Cause, detail: String) {
+        if self.step == Step::Finished {
+            return;
+        }
+        let untouched =
+            self.outgoing.accepted() == 0 || matches!(cause, Cause::Overloaded | Cause::CantMultiplex);
+        self.failure = Some(Failure {
+            cause,
+            phase: self.phase(),
+            errno: self.last_errno,
+            elapsed: now.saturating_sub(self.times.start),
+            retry_safe: !self.response_byte && (untouched || self.retry.is_idempotent()),
+            detail,
+        });
+        self.finish(now, false);
+    }
+
+    fn succeed(&mut self, now: Duration, keep: bool) {
+        self.times.complete.get_or_insert(now);
+        self.finish(now, keep);
+    }
+
+    fn finish(&mut self, now: Duration, keep: bool) {
+        self.times.finished = Some(now);
+        self.keep = keep;
+        self.step = Step::Finished;
+    }
+}
+
+#[cfg(test)]
+mod tests;
