@@ -306,7 +306,11 @@ mod tests {
         assert!(error.text.starts_with("balancer php: weight=x: not a number"), "{error}");
         assert_eq!((error.setting.as_str(), error.value.as_str()), ("weight", "x"));
         assert!(
-            config.balancer_line("php", "/run/a.sock").unwrap_err().text.contains("write unix:/run/a.sock")
+            config
+                .balancer_line("php", "/run/a.sock")
+                .unwrap_err()
+                .text
+                .contains("write \"unix:/run/a.sock\"")
         );
         config
             .balancer_line("php", "a:1 weight=2 restart_window=1s request_body=stream multiplex=off")

@@ -29,7 +29,7 @@ pub(super) fn address(text: &str) -> Result<String, ConfigError> {
         return refuse("a unix socket is written unix:/path or unix:@name");
     }
     if text.starts_with('/') {
-        return refuse(&format!("a path alone is no address; write unix:{text}"));
+        return refuse(&format!("a path alone is no address; write \"unix:{text}\""));
     }
     let rest = text.strip_prefix("fcgi://").or_else(|| text.strip_prefix("tcp:")).unwrap_or(text);
     let Some((host, port)) = rest.rsplit_once(':') else {
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn bare_path_names_the_right_spelling() {
         let error = address("/run/php/fpm.sock").unwrap_err();
-        assert!(error.text.ends_with("write unix:/run/php/fpm.sock"), "{error}");
+        assert!(error.text.ends_with("write \"unix:/run/php/fpm.sock\""), "{error}");
         for text in [
             "",
             "php",

@@ -259,7 +259,7 @@ mod tests {
         config.route("/b", None, Some("tcp:B:1")).unwrap();
         config.route("/c", None, Some("b:1")).unwrap();
         let error = config.route("/d", None, Some("/run/a.sock")).unwrap_err();
-        assert!(error.text.contains("write unix:/run/a.sock"), "{error}");
+        assert!(error.text.contains("write \"unix:/run/a.sock\""), "{error}");
         let frozen = config.freeze().unwrap();
         let balancers: Vec<_> = frozen.routes.iter().map(|route| route.balancer).collect();
         assert_eq!(balancers, [Some(0), Some(1), Some(1)]);
