@@ -49,6 +49,10 @@ pub struct RouteSettings {
     pub ignore_client_abort: bool,
     /// An application that writes a line containing this to STDERR has failed the request (empty: never).
     pub catch_stderr: String,
+    /// A file of further params, one `NAME value` a line (empty: none).
+    pub params_file: String,
+    /// A directory of further params, one file for each (empty: none).
+    pub params_directory: String,
     /// What shapes the environment.
     pub environment: EnvironmentSettings,
 }
@@ -72,6 +76,8 @@ impl Default for RouteSettings {
             reuse_non_idempotent: false,
             ignore_client_abort: false,
             catch_stderr: String::new(),
+            params_file: String::new(),
+            params_directory: String::new(),
             environment: EnvironmentSettings::default(),
         }
     }
