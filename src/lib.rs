@@ -24,6 +24,7 @@ pub mod balancer;
 pub mod cgi;
 pub mod config;
 pub mod connection;
+pub mod drive;
 pub mod exchange;
 pub mod os;
 pub mod pool;

@@ -110,10 +110,12 @@ impl Environment {
         &self.script
     }
 
-    /// Makes the params of a request with a body of this length.
+    /// Makes the params of a request with a body of this length. `more` are param directives
+    /// outside those of the settings.
     pub fn build(
         &mut self,
         settings: &EnvironmentSettings,
+        more: &[ParamRule],
         facts: &Facts<'_>,
         files: &dyn Files,
         body_length: Option<u64>,
@@ -126,7 +128,7 @@ impl Environment {
 
         self.add(b"GATEWAY_INTERFACE", b"CGI/1.1")?;
         self.names.insert(b"CONTENT_LENGTH");
-        self.add_directives(settings, facts)?;
+        self.add_directives(settings, more, facts)?;
         if facts.is_http() {
             self.add_computed(settings, facts, files)?;
         }
@@ -179,13 +181,14 @@ impl Environment {
     fn add_directives(
         &mut self,
         settings: &EnvironmentSettings,
+        more: &[ParamRule],
         facts: &Facts<'_>,
     ) -> Result<(), EnvironmentError> {
         for (name, value) in pairs(facts.params) {
             check_param_name(name).map_err(EnvironmentError::bad_request)?;
             self.add(name, value)?;
         }
-        for rule in &settings.params {
+        for rule in settings.params.iter().chain(more) {
             match rule {
                 ParamRule::Set { value, if_not_empty: true, .. } if value.is_empty() => {}
                 ParamRule::Set { name, value, .. } => self.add(name, value)?,

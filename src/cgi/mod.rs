@@ -6,6 +6,7 @@ pub mod facts;
 pub mod head;
 mod header_params;
 mod name_index;
+pub mod param_file;
 pub mod script;
 pub mod settings;
 pub mod stderr_lines;

@@ -6,7 +6,8 @@
 use super::error::ConfigError;
 use super::level::{Level, name_of};
 use super::route::RouteSettings;
-use crate::cgi::{ParamRule, Preset};
+use crate::cgi::{ParamRule, Preset, check_param_name};
+use crate::os::Address;
 use crate::pool::{KeepConn, PoolSettings};
 
 /// The longest name of a balancer: it stands in every log line.
@@ -16,34 +17,11 @@ const MAX_NAME: usize = 128;
 /// computed beforehand.
 const MAX_CYCLE: u64 = 16_384;
 
-/// Params that must match the bytes sent or the protocol spoken.
-const RESERVED_PARAMS: [&[u8]; 2] = [b"CONTENT_LENGTH", b"GATEWAY_INTERFACE"];
-
 /// The canonical spelling of an address; equal for equal addresses.
 pub(super) fn address(text: &str) -> Result<String, ConfigError> {
-    let refuse = |reason: &str| Err(ConfigError::new(format!("\"{}\": {reason}", text.escape_debug())));
-    if let Some(path) = text.strip_prefix("unix:") {
-        if path.starts_with(['/', '@']) && path.len() > 1 {
-            return Ok(text.into());
-        }
-        return refuse("a unix socket is written unix:/path or unix:@name");
-    }
-    if text.starts_with('/') {
-        return refuse(&format!("a path alone is no address; write \"unix:{text}\""));
-    }
-    let rest = text.strip_prefix("fcgi://").or_else(|| text.strip_prefix("tcp:")).unwrap_or(text);
-    let Some((host, port)) = rest.rsplit_once(':') else {
-        return refuse("no address; write unix:/path or host:port");
-    };
-    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return refuse("the port is a number from 1 to 65535");
-    }
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    if host.is_empty() || host.contains(['/', ' ']) || (host.contains(':') && !bracketed) {
-        return refuse("no address; write unix:/path, host:port or [::1]:port");
-    }
-    Ok(rest.to_ascii_lowercase())
+    text.parse::<Address>()
+        .map(|address| address.to_string())
+        .map_err(|error| ConfigError::new(error.to_string()))
 }
 
 /// A balancer's name can stand in every server's configuration, in a log and in a metric.
@@ -62,16 +40,7 @@ pub(super) fn balancer_name(name: &str) -> Result<(), ConfigError> {
 pub(super) fn param(rule: &ParamRule) -> Result<(), ConfigError> {
     let name = name_of(rule);
     let shown = name.escape_ascii();
-    if RESERVED_PARAMS.contains(&name) {
-        return Err(ConfigError::new(format!(
-            "param {shown}: fcgate sets it itself, since it must match what is sent; leave the line out"
-        )));
-    }
-    if name.is_empty() || name.iter().any(|byte| *byte <= b' ' || *byte == 0x7f || *byte == b'=') {
-        return Err(ConfigError::new(format!(
-            "param \"{shown}\": a name is not empty and has no blank, no '=' and no control byte"
-        )));
-    }
+    check_param_name(name).map_err(|reason| ConfigError::new(format!("param {shown}: {reason}")))?;
     match rule {
         ParamRule::Set { value, .. } if value.contains(&0) => {
             Err(ConfigError::new(format!("param {shown}: a value can't contain NUL")))

@@ -50,7 +50,7 @@ fn settings(change: impl FnOnce(&mut EnvironmentSettings)) -> EnvironmentSetting
 
 fn build(settings: &EnvironmentSettings, facts: &Facts<'_>) -> Result<Params, EnvironmentError> {
     let mut environment = Environment::default();
-    environment.build(settings, facts, &TREE, None)?;
+    environment.build(settings, &[], facts, &TREE, None)?;
     Ok(decode(environment.encoded()))
 }
 
@@ -89,7 +89,7 @@ fn a_whole_request_gives_the_whole_environment() {
         ..Facts::default()
     };
     let mut environment = Environment::default();
-    environment.build(&settings(|_| {}), &facts, &TREE, Some(5)).unwrap();
+    environment.build(&settings(|_| {}), &[], &facts, &TREE, Some(5)).unwrap();
     let expected = [
         ("AUTH", None),
         ("CONTENT_LENGTH", Some("5")),

@@ -1,0 +1,204 @@
+//! What one attempt holds of a pool: its place in the queue, its permit, its connection. Both
+//! drives get and give back through here, so that no permit is ever lost.
+
+use super::engine::{Engine, Link};
+use crate::balancer::Choice;
+use crate::exchange::Exchange;
+use crate::os::clock::milliseconds;
+use crate::os::socket::Stream;
+use crate::pool::{Checkout, Grant, Permit, Waiter};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What an attempt got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Got {
+    /// A kept connection.
+    Kept,
+    /// The right to connect.
+    Permit,
+    /// A place in a queue, or nothing.
+    Nothing,
+}
+
+/// The holdings of one attempt.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The balancer.
+    pub balancer: usize,
+    /// The pool, by its place in the balancer.
+    pub member: u32,
+    /// The connection.
+    pub link: Option<Box<Link>>,
+    permit: Option<Permit>,
+    waiter: Option<Arc<Waiter<Grant<Link>>>>,
+    queued: bool,
+    trial: bool,
+    reuse: bool,
+}
+
+impl Attempt {
+    /// Holds nothing yet.
+    pub fn new(balancer: usize) -> Self {
+        Self {
+            balancer,
+            member: 0,
+            link: None,
+            permit: None,
+            waiter: None,
+            queued: false,
+            trial: false,
+            reuse: false,
+        }
+    }
+
+    /// Chooses a pool and takes from it what can be had: a connection, a permit, or a place in its
+    /// queue. The exchange is told.
+    pub fn acquire(
+        &mut self,
+        engine: &Engine,
+        exchange: &mut Exchange,
+        now: Duration,
+        reuse: bool,
+        make_waiter: impl FnOnce() -> Arc<Waiter<Grant<Link>>>,
+    ) -> Got {
+        self.reuse = reuse;
+        let mut first_busy = None;
+        let mut passed_over = None;
+        loop {
+            let tried = passed_over.as_ref().unwrap_or(exchange.tried());
+            let (member, trial) = match (engine.choose(self.balancer, tried, now), first_busy) {
+                (Choice::Pool(member), None) => (member, false),
+                (Choice::Trial(member), None) => (member, true),
+                (Choice::Pool(member), Some(busy)) if member != busy && !tried.contains(member) => {
+                    (member, false)
+                }
+                (Choice::Trial(member), Some(_)) => {
+                    engine.pool(self.balancer, member).health().on_abandoned_trial(milliseconds(now));
+                    break;
+                }
+                (Choice::NotBefore(at), None) => {
+                    exchange.handle_no_pool(now, (at != u64::MAX).then(|| Duration::from_millis(at)));
+                    return Got::Nothing;
+                }
+                _ => break,
+            };
+            let pool = engine.pool(self.balancer, member);
+            let grant = match pool.checkout(milliseconds(now), reuse && !trial) {
+                Checkout::Kept(link, permit) => Grant::Kept(link, permit),
+                Checkout::Connect(permit) => Grant::Connect(permit),
+                Checkout::Wait => {
+                    if trial {
+                        pool.health().on_abandoned_trial(milliseconds(now));
+                    }
+                    first_busy.get_or_insert(member);
+                    passed_over.get_or_insert_with(|| exchange.tried().clone()).insert(member);
+                    continue;
+                }
+            };
+            self.trial = trial;
+            return self.take(engine, exchange, now, member, grant);
+        }
+        let member = first_busy.unwrap_or(0);
+        let pool = engine.pool(self.balancer, member);
+        let waiter = Arc::clone(self.waiter.get_or_insert_with(make_waiter));
+        if pool.enqueue(&waiter).is_err() {
+            exchange.handle_queue_full(now, member);
+            return Got::Nothing;
+        }
+        self.member = member;
+        self.queued = true;
+        exchange.handle_queued(now, member, pool.settings().queue_timeout);
+        self.take_grant(engine, exchange, now)
+    }
+
+    /// Takes what the queue granted, if it did.
+    pub fn take_grant(&mut self, engine: &Engine, exchange: &mut Exchange, now: Duration) -> Got {
+        match self.waiter.as_ref().filter(|_| self.queued).and_then(|waiter| waiter.take()) {
+            Some(grant) => {
+                self.queued = false;
+                self.take(engine, exchange, now, self.member, grant)
+            }
+            None => Got::Nothing,
+        }
+    }
+
+    fn take(
+        &mut self,
+        engine: &Engine,
+        exchange: &mut Exchange,
+        now: Duration,
+        member: u32,
+        grant: Grant<Link>,
+    ) -> Got {
+        self.member = member;
+        let pool = engine.pool(self.balancer, member);
+        pool.counters().requests.add(1);
+        match grant {
+            // A repeated attempt is looked after by the retry rule; what may not be repeated must
+            // not meet a connection that was closed meanwhile.
+            Grant::Kept(mut link, permit)
+                if self.reuse && (exchange.is_idempotent() || link.stream.is_quiet()) =>
+            {
+                let keep = link.may_keep(pool.settings(), now);
+                exchange.handle_kept(now, member, &mut link.connection, keep);
+                self.link = Some(link);
+                self.permit = Some(permit);
+                Got::Kept
+            }
+            Grant::Kept(_, permit) | Grant::Connect(permit) => {
+                self.permit = Some(permit);
+                exchange.handle_permit(now, member, pool.settings().connect_timeout);
+                Got::Permit
+            }
+        }
+    }
+
+    /// The socket is connected.
+    pub fn connected(&mut self, engine: &Engine, exchange: &mut Exchange, now: Duration, stream: Stream) {
+        let pool = engine.pool(self.balancer, self.member);
+        pool.health().on_success();
+        pool.counters().connects.add(1);
+        self.trial = false;
+        let mut link = Box::new(Link::new(stream, now));
+        let keep = link.may_keep(pool.settings(), now);
+        exchange.handle_connected(now, &mut link.connection, keep);
+        self.link = Some(link);
+    }
+
+    /// The pool could not be reached.
+    pub fn note_unreachable(&mut self, engine: &Engine, now: Duration) {
+        engine.pool(self.balancer, self.member).health().on_failure(milliseconds(now));
+        self.trial = false;
+    }
+
+    /// Lays the connection aside if it is clean.
+    pub fn keep(&mut self, engine: &Engine, now: Duration) {
+        if !self.link.as_ref().is_some_and(|link| link.connection.is_clean()) {
+            return;
+        }
+        if let (Some(link), Some(permit)) = (self.link.take(), self.permit.take()) {
+            engine.check_in(engine.pool(self.balancer, self.member), link, permit, now);
+        }
+    }
+
+    /// Gives back whatever is held; a connection is closed.
+    pub fn release(&mut self, engine: &Engine, now: Duration) {
+        if !self.queued && self.permit.is_none() {
+            return;
+        }
+        let pool = engine.pool(self.balancer, self.member);
+        if std::mem::take(&mut self.queued) {
+            if let Some(grant) = self.waiter.as_ref().and_then(|waiter| pool.cancel(waiter)) {
+                pool.give_back(grant, milliseconds(now));
+            }
+        }
+        self.link = None;
+        if std::mem::take(&mut self.trial) {
+            pool.health().on_abandoned_trial(milliseconds(now));
+        }
+        if let Some(permit) = self.permit.take() {
+            pool.discard(permit);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What all exchanges of a process share: the pools, the balancers' turns, spare working states
+//! and the way to the log.
+
+use super::log::{Level, Log};
+use super::param_files::ParamFiles;
+use super::scratch::Scratches;
+use crate::balancer::{Balancer, Choice, Tried};
+use crate::cgi::ParamRule;
+use crate::config::{Frozen, RouteSettings};
+use crate::connection::Connection;
+use crate::os::clock;
+use crate::os::socket::Stream;
+use crate::os::{Address, SocketAddress};
+use crate::pool::{Permit, Pool, PoolSettings};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// After a failure, addresses of a name that are older than this are looked up again.
+const STALE_NAME: u64 = 1000;
+
+/// A connection to an application: its socket and what goes over it.
+#[derive(Debug)]
+pub struct Link {
+    /// The socket.
+    pub stream: Stream,
+    /// Ids, streams, the clean state.
+    pub connection: Connection,
+    /// When it was made, on the monotonic clock.
+    pub born: Duration,
+}
+
+impl Link {
+    /// A connection that was just made.
+    pub fn new(stream: Stream, now: Duration) -> Self {
+        Self { stream, connection: Connection::default(), born: now }
+    }
+
+    /// Whether the next exchange on it may be followed by another.
+    pub fn may_keep(&self, settings: &PoolSettings, now: Duration) -> bool {
+        settings.keeps_connections()
+            && (settings.max_requests == 0 || self.connection.opened() + 1 < settings.max_requests)
+            && (settings.max_age.is_zero() || now.saturating_sub(self.born) < settings.max_age)
+    }
+}
+
+/// The turns of a balancer, and where its pools stand.
+#[derive(Debug)]
+struct Turns {
+    balancer: Balancer,
+    first: usize,
+    count: usize,
+}
+
+/// A route that leads to a balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its place among the routes.
+    pub index: usize,
+    /// Its balancer's place.
+    pub balancer: usize,
+}
+
+/// What all exchanges of a process share. Made after the fork.
+pub struct Engine {
+    /// Everything as configured.
+    pub config: Arc<Frozen>,
+    /// Working states.
+    pub scratches: Scratches,
+    /// The way to the host's log.
+    pub log: Log,
+    pools: Vec<Pool<Link>>,
+    turns: Vec<Turns>,
+    param_files: Vec<Option<ParamFiles>>,
+    on_idle: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("pools", &self.pools).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine of this configuration. Makes no socket and no thread, and looks no name up.
+    pub fn new(config: Arc<Frozen>) -> Result<Self, String> {
+        let mut pools = Vec::new();
+        let mut turns = Vec::new();
+        for balancer in &config.balancers {
+            let members = &config.pools[balancer.pools.clone()];
+            turns.push(Turns {
+                balancer: Balancer::new(balancer.settings.method, members.iter().map(|pool| &pool.settings))
+                    .map_err(|error| format!("balancer {}: {error}", balancer.name))?,
+                first: pools.len(),
+                count: members.len(),
+            });
+            let window = balancer.settings.restart_window;
+            for member in members {
+                let address: Address =
+                    member.address.parse().map_err(|error| format!("{}: {error}", member.address))?;
+                pools.push(Pool::new(address, member.settings.clone(), window));
+            }
+        }
+        let param_files = config.routes.iter().map(|route| ParamFiles::of(&route.settings)).collect();
+        Ok(Self {
+            param_files,
+            config,
+            scratches: Scratches::default(),
+            log: Log::default(),
+            pools,
+            turns,
+            on_idle: OnceLock::new(),
+        })
+    }
+
+    /// Has `call` called whenever a connection has become idle where none was before.
+    pub fn set_on_idle(&self, call: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.on_idle.set(call);
+    }
+
+    /// The pools, all balancers' one after another.
+    pub fn pools(&self) -> &[Pool<Link>] {
+        &self.pools
+    }
+
+    /// A pool of a balancer, by its place in it.
+    pub fn pool(&self, balancer: usize, member: u32) -> &Pool<Link> {
+        &self.pools[self.turns[balancer].first + member as usize]
+    }
+
+    /// How many pools a balancer has.
+    pub fn pool_count(&self, balancer: usize) -> usize {
+        self.turns[balancer].count
+    }
+
+    /// The route at this place, unless it leads to no balancer.
+    pub fn route(&self, index: usize) -> Option<Route> {
+        Some(Route { index, balancer: self.config.routes.get(index)?.balancer? })
+    }
+
+    /// The settings of a route.
+    pub fn settings(&self, route: Route) -> &RouteSettings {
+        &self.config.routes[route.index].settings
+    }
+
+    /// The params of a route that stand in files, as they are now.
+    pub fn file_params(&self, route: Route, now: Duration) -> Option<Arc<Vec<ParamRule>>> {
+        self.param_files[route.index].as_ref().map(|files| files.current(now, &self.log))
+    }
+
+    /// The pool of a balancer to try next.
+    pub fn choose(&self, balancer: usize, tried: &Tried, now: Duration) -> Choice {
+        let turns = &self.turns[balancer];
+        turns.balancer.choose(tried, clock::milliseconds(now), |member| self.pool(balancer, member).health())
+    }
+
+    /// The addresses of a pool. A name is looked up when it was not yet, or long enough ago that
+    /// a failure may come from it; that blocks.
+    pub fn addresses(&self, pool: &Pool<Link>, now: Duration) -> io::Result<Arc<[SocketAddress]>> {
+        let now = clock::milliseconds(now);
+        let oldest = if pool.health().is_up() { u64::MAX } else { STALE_NAME };
+        match pool.addresses(now, oldest) {
+            Some(addresses) => Ok(addresses),
+            None => pool.resolve(now).or_else(|error| pool.addresses(now, u64::MAX).ok_or(error)),
+        }
+    }
+
+    /// Lays a clean connection aside, or closes it where it may not be kept.
+    pub fn check_in(&self, pool: &Pool<Link>, link: Box<Link>, permit: Permit, now: Duration) {
+        let settings = pool.settings();
+        let worn = settings.max_requests > 0 && link.connection.opened() >= settings.max_requests
+            || !settings.max_age.is_zero() && now.saturating_sub(link.born) >= settings.max_age;
+        if worn || !settings.keeps_connections() {
+            drop(link);
+            return pool.discard(permit);
+        }
+        let first = pool.idle() == 0;
+        pool.checkin(link, permit, clock::milliseconds(now));
+        if first {
+            if let Some(call) = self.on_idle.get() {
+                call();
+            }
+        }
+    }
+
+    /// The name of a balancer.
+    pub fn balancer_name(&self, balancer: usize) -> &str {
+        &self.config.balancers[balancer].name
+    }
+
+    /// Writes an error line.
+    pub fn log_error(&self, line: &str) {
+        self.log.write(Level::Error, line);
+    }
+}

@@ -1,0 +1,734 @@
+//! The loop drive: exchanges of one thread's event loop. The host watches the sockets and keeps
+//! one timer; this performs what the exchanges decide until they wait.
+//!
+//! Everything may happen inside a callback: the host may free, pause or abort the exchange it is
+//! called for, and start others. So an exchange is taken out of its place while it runs, callbacks
+//! are made with nothing borrowed, and what they ask for is noted and acted on when they return.
+
+use super::attempt::{Attempt, Got};
+use super::blocking::is_exhaustion;
+use super::engine::{Engine, Route};
+use super::forward::{log_stderr, report_end, report_start};
+use super::request::Request;
+use super::scratch::Lease;
+use super::start::{self, StartError};
+use crate::cgi::ResponseHead;
+use crate::exchange::{Action, Closed, Exchange, SLICES, Wait};
+use crate::os::event::Event;
+use crate::os::socket::{Connect, Mode, Stream};
+use crate::os::{SocketAddress, clock};
+use crate::pool::Waiter;
+use crate::protocol::{Header, RecordType};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Interest in reading, and readiness to.
+pub const READABLE: u32 = 1;
+/// Interest in writing, and readiness to.
+pub const WRITABLE: u32 = 2;
+/// The handle of the loop's own waker.
+const WAKER: u64 = 0;
+/// Receives of one exchange in one turn, so that a large response does not hold up the others.
+const BUDGET: u32 = 16;
+/// Body bytes that are held for an application that does not take them.
+const BODY_PENDING_MAX: usize = 256 << 10;
+
+/// What the host does for the loop. Called from within calls of the host into the loop.
+pub trait Hooks {
+    /// Watch a descriptor for this interest from now on; 0: not any more.
+    fn watch(&self, socket: u64, fd: RawFd, interest: u32);
+    /// Call [`EventLoop::expire`] after this time; `None`: not needed any more.
+    fn timer(&self, after: Option<Duration>);
+}
+
+/// What happens in an exchange. Called with nothing borrowed.
+pub trait Events {
+    /// The response head; `false` gives the exchange up.
+    fn head(&self, head: &ResponseHead) -> bool;
+    /// Bytes of the response body; `false` gives the exchange up.
+    fn data(&self, bytes: &[u8]) -> bool;
+    /// A line of STDERR; `false` if it should go to the log.
+    fn stderr_line(&self, line: &str) -> bool;
+    /// More of the request's body is wanted.
+    fn writable(&self);
+    /// The response is whole.
+    fn complete(&self);
+    /// The exchange is over: the last call.
+    fn end(&self, exchange: &Exchange, address: &str, script: &str);
+}
+
+/// What the host asked for, perhaps from within a callback.
+#[derive(Debug, Default)]
+struct Control {
+    freed: Cell<bool>,
+    aborted: Cell<bool>,
+    paused: Cell<bool>,
+    pause_changed: Cell<bool>,
+}
+
+struct Registration {
+    handle: u64,
+    fd: RawFd,
+    interest: u32,
+}
+
+struct Slot {
+    control: Rc<Control>,
+    events: Rc<dyn Events>,
+    lease: Lease,
+    request: Request,
+    request_body: Vec<u8>,
+    route: Route,
+    attempt: Attempt,
+    connecting: Option<Stream>,
+    address: usize,
+    inbound: Range<usize>,
+    drained: bool,
+    registration: Option<Registration>,
+    deadline: Option<Duration>,
+    begun: bool,
+    pending: Vec<u8>,
+    body_ended: bool,
+    body_wanted: bool,
+}
+
+#[derive(Default)]
+struct Places {
+    slots: Vec<Place>,
+    free: Vec<usize>,
+    deadlines: BTreeSet<(Duration, usize)>,
+    timer: Option<Duration>,
+    registrations: u32,
+}
+
+#[derive(Default)]
+struct Place {
+    generation: u32,
+    slot: Option<Box<Slot>>,
+    control: Option<Rc<Control>>,
+}
+
+/// The name of an exchange in its loop. It never means another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    index: usize,
+    generation: u32,
+}
+
+/// The exchanges of one event loop. Used by one thread.
+pub struct EventLoop {
+    engine: Arc<Engine>,
+    hooks: Box<dyn Hooks>,
+    places: RefCell<Places>,
+    waker: Arc<Event>,
+    woken: Arc<Mutex<Vec<Key>>>,
+}
+
+impl EventLoop {
+    /// A loop with nothing in it. The host is asked at once to watch its waker.
+    pub fn new(engine: Arc<Engine>, hooks: Box<dyn Hooks>) -> io::Result<Self> {
+        let waker = Arc::new(Event::new()?);
+        hooks.watch(WAKER, waker.fd(), READABLE);
+        Ok(Self { engine, hooks, places: RefCell::default(), waker, woken: Arc::default() })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Starts an exchange. Its events may come before this returns.
+    pub fn start(&self, route: Route, request: Request, events: Rc<dyn Events>) -> Result<Key, StartError> {
+        let mut lease = self.engine.scratches.take();
+        start::check(&self.engine, route, &request, &mut lease)
+            .inspect_err(|error| report_start(&self.engine, route, &request, error))?;
+        let spooled = start::needs_spool(&request, self.engine.settings(route));
+        let mut slot = Box::new(Slot {
+            control: Rc::default(),
+            events,
+            lease,
+            request,
+            request_body: Vec::new(),
+            route,
+            attempt: Attempt::new(route.balancer),
+            connecting: None,
+            address: 0,
+            inbound: 0..0,
+            drained: false,
+            registration: None,
+            deadline: None,
+            begun: false,
+            pending: Vec::new(),
+            body_ended: false,
+            body_wanted: false,
+        });
+        if !spooled {
+            self.begin(&mut slot, false)?;
+        }
+        let key = self.place(&slot.control);
+        if slot.begun {
+            self.run(key, slot)
+        } else {
+            self.put_back(key, slot)
+        }
+        Ok(key)
+    }
+
+    fn begin(&self, slot: &mut Slot, spooled: bool) -> Result<(), StartError> {
+        let now = clock::now();
+        start::start(&self.engine, slot.route, &slot.request, &mut slot.lease, spooled, now)
+            .inspect_err(|error| report_start(&self.engine, slot.route, &slot.request, error))?;
+        slot.request_body = slot.request.lend_body();
+        slot.begun = true;
+        Ok(())
+    }
+
+    /// A descriptor is ready as it is watched for. A handle of the past is passed over.
+    pub fn ready(&self, socket: u64, events: u32) {
+        if socket == WAKER {
+            return self.wake();
+        }
+        let index = (socket & 0xFFFF_FFFF) as usize - 1;
+        let Some((key, mut slot)) = self.take_if(index, |slot| {
+            slot.registration.as_ref().is_some_and(|registration| registration.handle == socket)
+        }) else {
+            return;
+        };
+        slot.drained = false;
+        slot.lease.exchange.handle_ready(events & READABLE != 0, events & WRITABLE != 0);
+        self.run(key, slot);
+    }
+
+    fn wake(&self) {
+        self.waker.clear();
+        let keys = std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
+        for key in keys {
+            let Some((key, mut slot)) = self.take(key) else { continue };
+            let now = clock::now();
+            slot.attempt.take_grant(&self.engine, &mut slot.lease.exchange, now);
+            self.run(key, slot);
+        }
+    }
+
+    /// The time of the timer has come.
+    pub fn expire(&self) {
+        self.places.borrow_mut().timer = None;
+        let now = clock::now();
+        loop {
+            let due = self.places.borrow().deadlines.first().filter(|(at, _)| *at <= now).copied();
+            let Some((at, index)) = due else { break };
+            match self.take_if(index, |_| true) {
+                Some((key, slot)) => self.run(key, slot),
+                None => drop(self.places.borrow_mut().deadlines.remove(&(at, index))),
+            }
+        }
+        self.set_timer();
+    }
+
+    /// More of the request's body. Returns how much was taken: less than offered when the
+    /// application does not take it; `writable` says when to go on.
+    pub fn send(&self, key: Key, bytes: &[u8], end: bool) -> Result<usize, Option<StartError>> {
+        let Some((key, mut slot)) = self.take(key) else { return Err(None) };
+        if slot.body_ended {
+            self.put_back(key, slot);
+            return Err(None);
+        }
+        if !slot.begun {
+            let settings = self.engine.settings(slot.route);
+            let spooled = start::spool(&mut slot.lease, settings, bytes).and_then(|()| {
+                slot.body_ended = end;
+                if end { self.begin(&mut slot, true) } else { Ok(()) }
+            });
+            if let Err(error) = spooled {
+                self.forget(key, slot);
+                return Err(Some(error));
+            }
+            if slot.begun {
+                self.run(key, slot)
+            } else {
+                self.put_back(key, slot)
+            }
+            return Ok(bytes.len());
+        }
+        let taken = bytes.len().min(BODY_PENDING_MAX.saturating_sub(slot.pending.len()));
+        slot.pending.extend_from_slice(&bytes[..taken]);
+        slot.body_ended = end && taken == bytes.len();
+        slot.body_wanted = false;
+        if !slot.pending.is_empty() || slot.body_ended {
+            let now = clock::now();
+            Self::feed_body(&mut slot, now);
+        }
+        self.run(key, slot);
+        Ok(taken)
+    }
+
+    /// Pauses or resumes the response.
+    pub fn pause(&self, key: Key, paused: bool) {
+        self.with_control(key, |control| {
+            control.paused.set(paused);
+            control.pause_changed.set(true);
+        });
+    }
+
+    /// Gives an exchange up; its `end` still comes.
+    pub fn abort(&self, key: Key) {
+        self.with_control(key, |control| control.aborted.set(true));
+    }
+
+    /// Ends an exchange without another call to its host.
+    pub fn free(&self, key: Key) {
+        self.with_control(key, |control| control.freed.set(true));
+    }
+
+    /// Looks into an exchange that waits.
+    pub fn inspect<T>(&self, key: Key, look: impl FnOnce(&Exchange, &str) -> T) -> Option<T> {
+        let (key, slot) = self.take(key)?;
+        let address = self.address(&slot);
+        let answer = look(&slot.lease.exchange, &address);
+        self.put_back(key, slot);
+        Some(answer)
+    }
+
+    fn address(&self, slot: &Slot) -> String {
+        self.engine.pool(slot.attempt.balancer, slot.lease.exchange.pool()).address().to_string()
+    }
+
+    /// Notes a wish; acts on it now unless the exchange is running, which then does so itself.
+    fn with_control(&self, key: Key, note: impl FnOnce(&Control)) {
+        let control = {
+            let places = self.places.borrow();
+            let Some(place) = places.slots.get(key.index).filter(|p| p.generation == key.generation) else {
+                return;
+            };
+            place.control.clone()
+        };
+        if let Some(control) = control {
+            note(&control);
+        }
+        if let Some((key, slot)) = self.take(key) {
+            if slot.begun || slot.control.freed.get() {
+                self.run(key, slot)
+            } else {
+                self.put_back(key, slot)
+            }
+        }
+    }
+
+    // Places.
+
+    fn place(&self, control: &Rc<Control>) -> Key {
+        let mut places = self.places.borrow_mut();
+        let index = places.free.pop().unwrap_or_else(|| {
+            places.slots.push(Place::default());
+            places.slots.len() - 1
+        });
+        let place = &mut places.slots[index];
+        place.generation = place.generation.wrapping_add(1);
+        place.control = Some(Rc::clone(control));
+        Key { index, generation: place.generation }
+    }
+
+    fn take(&self, key: Key) -> Option<(Key, Box<Slot>)> {
+        let generation = self.places.borrow().slots.get(key.index)?.generation;
+        if generation != key.generation {
+            return None;
+        }
+        self.take_if(key.index, |_| true)
+    }
+
+    fn take_if(&self, index: usize, condition: impl FnOnce(&Slot) -> bool) -> Option<(Key, Box<Slot>)> {
+        let mut places = self.places.borrow_mut();
+        let place = places.slots.get_mut(index)?;
+        if !condition(place.slot.as_ref()?) {
+            return None;
+        }
+        let slot = place.slot.take()?;
+        let key = Key { index, generation: place.generation };
+        if let Some(at) = slot.deadline {
+            places.deadlines.remove(&(at, index));
+        }
+        Some((key, slot))
+    }
+
+    fn put_back(&self, key: Key, slot: Box<Slot>) {
+        let mut places = self.places.borrow_mut();
+        if let Some(at) = slot.deadline {
+            places.deadlines.insert((at, key.index));
+        }
+        places.slots[key.index].slot = Some(slot);
+        drop(places);
+        self.set_timer();
+    }
+
+    fn forget(&self, key: Key, slot: Box<Slot>) {
+        drop(slot);
+        let mut places = self.places.borrow_mut();
+        let place = &mut places.slots[key.index];
+        place.generation = place.generation.wrapping_add(1);
+        place.control = None;
+        places.free.push(key.index);
+        drop(places);
+        self.set_timer();
+    }
+
+    fn set_timer(&self) {
+        let next = {
+            let mut places = self.places.borrow_mut();
+            let next = places.deadlines.first().map(|(at, _)| *at);
+            // A timer that comes too early does no harm; one that is moved at each exchange does.
+            let keeps = match (places.timer, next) {
+                (Some(set), Some(next)) => set <= next,
+                (None, None) => true,
+                _ => false,
+            };
+            if keeps || next.is_none() {
+                return;
+            }
+            places.timer = next;
+            next
+        };
+        self.hooks.timer(next.map(|at| at.saturating_sub(clock::now())));
+    }
+
+    // The run of one exchange.
+
+    /// Performs actions until the exchange waits or is over.
+    fn run(&self, key: Key, mut slot: Box<Slot>) {
+        let mut now = clock::now();
+        let mut budget = BUDGET;
+        loop {
+            if slot.control.freed.get() {
+                slot.lease.exchange.handle_abort(now);
+                while let Action::Abort = slot.lease.exchange.poll_action(now) {
+                    send_abort(&mut slot);
+                }
+                self.release(&mut slot, now);
+                return self.forget(key, slot);
+            }
+            if slot.control.aborted.take() {
+                slot.lease.exchange.handle_abort(now);
+            }
+            if slot.control.pause_changed.take() {
+                slot.lease.exchange.handle_pause(now, slot.control.paused.get());
+                slot.drained = false;
+            }
+            if !slot.control.paused.get() && self.deliver(&mut slot, now) {
+                continue;
+            }
+            match slot.lease.exchange.poll_action(now) {
+                Action::Acquire { reuse } => self.acquire(key, &mut slot, now, reuse),
+                Action::Connect => self.connect(&mut slot, now),
+                Action::Rewind => {
+                    let replayable = slot.lease.body.is_replayable();
+                    slot.lease.body.rewind();
+                    slot.lease.exchange.handle_rewound(now, replayable);
+                }
+                Action::Body => self.body(&mut slot, now),
+                Action::Transmit => transmit(&mut slot, now),
+                // What was just sent is not answered yet, and a short read has drained the socket.
+                Action::Receive { may_block } if may_block || slot.drained || budget == 0 => {
+                    if budget == 0 && !slot.drained {
+                        slot.deadline = Some(now);
+                        return self.put_back(key, slot);
+                    }
+                    slot.lease.exchange.handle_nothing_received();
+                }
+                Action::Receive { .. } => {
+                    budget -= 1;
+                    receive(&mut slot, now);
+                    now = clock::now();
+                }
+                Action::Wait(wait) => {
+                    self.register(&mut slot, key, &wait);
+                    slot.deadline = wait.until;
+                    return self.put_back(key, slot);
+                }
+                Action::Abort => send_abort(&mut slot),
+                Action::Finish { keep } => return self.finish(key, slot, keep, now),
+            }
+        }
+    }
+
+    /// Hands received bytes on. Returns whether something came of it.
+    fn deliver(&self, slot: &mut Slot, now: Duration) -> bool {
+        if slot.inbound.is_empty() {
+            return false;
+        }
+        let Some(link) = &mut slot.attempt.link else {
+            slot.inbound = 0..0;
+            return false;
+        };
+        let scratch = &mut *slot.lease;
+        let mut rest = &scratch.received[slot.inbound.clone()];
+        let event = link.connection.next(&mut rest);
+        slot.inbound.start = slot.inbound.end - rest.len();
+        let given = match event {
+            Ok(Some(event)) => scratch.exchange.handle_event(now, event),
+            Ok(None) => {
+                slot.inbound = 0..0;
+                return false;
+            }
+            Err(violation) => {
+                slot.inbound = 0..0;
+                scratch.exchange.handle_violation(now, violation);
+                return true;
+            }
+        };
+        let events = &slot.events;
+        let mut goes_on = true;
+        if !given.stderr.is_empty() {
+            let (engine, request, balancer) = (&self.engine, &slot.request, slot.attempt.balancer);
+            let caught = &engine.settings(slot.route).catch_stderr;
+            let mut found = false;
+            scratch.stderr.push(given.stderr, |line| {
+                found |= !caught.is_empty() && line.contains(caught.as_str());
+                if !events.stderr_line(line) {
+                    log_stderr(engine, balancer, request, line);
+                }
+            });
+            if found {
+                scratch.exchange.handle_caught_stderr(now);
+            }
+        }
+        let control = &slot.control;
+        if given.head {
+            goes_on &= events.head(&scratch.exchange.response.head);
+        }
+        if goes_on && !given.body.is_empty() && !control.freed.get() {
+            goes_on &= events.data(given.body);
+        }
+        if goes_on && given.complete && !control.freed.get() {
+            events.complete();
+        }
+        if !goes_on {
+            scratch.exchange.handle_abort(now);
+        }
+        true
+    }
+
+    fn acquire(&self, key: Key, slot: &mut Slot, now: Duration, reuse: bool) {
+        self.release(slot, now);
+        let make = || {
+            let (woken, waker) = (Arc::clone(&self.woken), Arc::clone(&self.waker));
+            Waiter::notify(Box::new(move || {
+                woken.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+                waker.notify();
+            }))
+        };
+        let got = slot.attempt.acquire(&self.engine, &mut slot.lease.exchange, now, reuse, make);
+        if got == Got::Kept {
+            slot.drained = true;
+        }
+    }
+
+    /// Gives back what the attempt holds. The host stops watching before the socket is closed.
+    fn release(&self, slot: &mut Slot, now: Duration) {
+        self.unregister(slot);
+        slot.inbound = 0..0;
+        if slot.connecting.take().is_some() {
+            slot.attempt.note_unreachable(&self.engine, now);
+        }
+        slot.attempt.release(&self.engine, now);
+    }
+
+    fn connect(&self, slot: &mut Slot, now: Duration) {
+        let pool = self.engine.pool(slot.attempt.balancer, slot.attempt.member);
+        let exchange = &mut slot.lease.exchange;
+        let addresses = match self.engine.addresses(pool, now) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                slot.attempt.note_unreachable(&self.engine, now);
+                return exchange.handle_connect_failed(
+                    now,
+                    error.raw_os_error().unwrap_or(libc::EHOSTUNREACH),
+                    false,
+                );
+            }
+        };
+        let begun = slot.connecting.is_some();
+        if !begun {
+            slot.address = 0;
+        }
+        let mut errno = libc::EHOSTUNREACH;
+        while let Some(address) = addresses.get(slot.address) {
+            let resumed = slot.connecting.take();
+            let finishes = resumed.is_some() && !matches!(address, SocketAddress::Unix(_));
+            let stream = match resumed.map_or_else(|| Stream::new(address, Mode::NonBlocking), Ok) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    return exchange.handle_out_of_resources(now, error.raw_os_error().unwrap_or(0));
+                }
+            };
+            match if finishes { stream.finish_connect(address) } else { stream.connect(address) } {
+                Ok(Connect::Done) => {
+                    return slot.attempt.connected(&self.engine, &mut slot.lease.exchange, now, stream);
+                }
+                Ok(Connect::InProgress) => {
+                    slot.connecting = Some(stream);
+                    return exchange.handle_connecting();
+                }
+                Ok(Connect::Again) => {
+                    slot.connecting = Some(stream);
+                    return exchange.handle_backlog_full(now);
+                }
+                Err(error) => {
+                    errno = error.raw_os_error().unwrap_or(0);
+                    if let Some(registration) = slot.registration.take() {
+                        self.hooks.watch(registration.handle, registration.fd, 0);
+                    }
+                    slot.address += 1;
+                }
+            }
+        }
+        slot.attempt.note_unreachable(&self.engine, now);
+        slot.lease.exchange.handle_connect_failed(now, errno, false);
+    }
+
+    fn body(&self, slot: &mut Slot, now: Duration) {
+        if slot.lease.body.is_from_host() {
+            if !slot.pending.is_empty() || slot.body_ended {
+                return Self::feed_body(slot, now);
+            }
+            slot.lease.exchange.handle_body_pending();
+            if !std::mem::replace(&mut slot.body_wanted, true) {
+                slot.events.writable();
+            }
+            return;
+        }
+        let scratch = &mut *slot.lease;
+        match scratch.body.next(&slot.request_body) {
+            Ok(length) => {
+                let taken = scratch.exchange.handle_body(now, length);
+                scratch.body.taken(taken);
+            }
+            Err(_) => scratch.exchange.handle_body_failed(now),
+        }
+    }
+
+    /// Hands the exchange a chunk of what the host sent, if it wants one.
+    fn feed_body(slot: &mut Slot, now: Duration) {
+        let scratch = &mut *slot.lease;
+        if !scratch.exchange.wants_body() {
+            return;
+        }
+        let buffer = scratch.body.host_buffer(slot.pending.len());
+        let length = buffer.len();
+        buffer.copy_from_slice(&slot.pending[..length]);
+        slot.pending.drain(..length);
+        scratch.body.host_filled(length);
+        let taken = scratch.exchange.handle_body(now, length);
+        scratch.body.taken(taken);
+    }
+
+    fn register(&self, slot: &mut Slot, key: Key, wait: &Wait) {
+        let fd = match (&slot.attempt.link, &slot.connecting) {
+            (Some(link), _) => link.stream.as_raw_fd(),
+            (None, Some(stream)) => stream.as_raw_fd(),
+            (None, None) => return self.unregister(slot),
+        };
+        let interest = if wait.readable { READABLE } else { 0 } | if wait.writable { WRITABLE } else { 0 };
+        if slot.registration.is_none() {
+            let mut places = self.places.borrow_mut();
+            places.registrations = places.registrations.wrapping_add(1);
+            let handle = u64::from(places.registrations) << 32 | (key.index as u64 + 1);
+            slot.registration = Some(Registration { handle, fd, interest: 0 });
+        }
+        if let Some(registration) = &mut slot.registration {
+            if registration.interest != interest {
+                registration.interest = interest;
+                self.hooks.watch(registration.handle, registration.fd, interest);
+            }
+        }
+    }
+
+    fn unregister(&self, slot: &mut Slot) {
+        if let Some(registration) = slot.registration.take() {
+            if registration.interest != 0 {
+                self.hooks.watch(registration.handle, registration.fd, 0);
+            }
+        }
+    }
+
+    fn finish(&self, key: Key, mut slot: Box<Slot>, keep: bool, now: Duration) {
+        self.unregister(&mut slot);
+        if keep && slot.inbound.is_empty() {
+            slot.attempt.keep(&self.engine, now);
+        }
+        self.release(&mut slot, now);
+        let (engine, balancer) = (&self.engine, slot.attempt.balancer);
+        let events = Rc::clone(&slot.events);
+        let scratch = &mut *slot.lease;
+        scratch.stderr.finish(|line| {
+            if !events.stderr_line(line) {
+                log_stderr(engine, balancer, &slot.request, line);
+            }
+        });
+        let script = start::script(&slot.lease, start::target(&slot.request));
+        report_end(engine, slot.route, &slot.lease.exchange, balancer, &script);
+        let address = self.address(&slot);
+        if !slot.control.freed.get() {
+            events.end(&slot.lease.exchange, &address, &script);
+        }
+        self.forget(key, slot);
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        let slots: Vec<Box<Slot>> = {
+            let mut places = self.places.borrow_mut();
+            places.slots.iter_mut().filter_map(|place| place.slot.take()).collect()
+        };
+        for mut slot in slots {
+            self.release(&mut slot, clock::now());
+        }
+        self.hooks.watch(WAKER, self.waker.fd(), 0);
+    }
+}
+
+fn transmit(slot: &mut Slot, now: Duration) {
+    let Some(link) = &mut slot.attempt.link else { return };
+    let scratch = &mut *slot.lease;
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = scratch.exchange.outgoing.slices(scratch.body.chunk(&slot.request_body), &mut slices);
+    match link.stream.send(&slices[..count]) {
+        Ok(sent) => scratch.exchange.handle_sent(now, sent, &mut link.connection),
+        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            scratch.exchange.handle_sent(now, 0, &mut link.connection);
+        }
+        Err(error) if is_exhaustion(&error) => {
+            scratch.exchange.handle_out_of_resources(now, error.raw_os_error().unwrap_or(0));
+        }
+        Err(error) => scratch.exchange.handle_send_failed(now, error.raw_os_error().unwrap_or(0)),
+    }
+}
+
+fn receive(slot: &mut Slot, now: Duration) {
+    let Some(link) = &mut slot.attempt.link else { return };
+    let scratch = &mut *slot.lease;
+    match link.stream.receive(&mut scratch.received, true) {
+        Ok(0) => scratch.exchange.handle_closed(now, Closed::End, 0),
+        Ok(count) => {
+            slot.inbound = 0..count;
+            slot.drained = count < scratch.received.len();
+        }
+        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+        Err(error) if error.kind() == ErrorKind::WouldBlock => scratch.exchange.handle_nothing_received(),
+        Err(error) => scratch.exchange.handle_closed(now, Closed::Reset, error.raw_os_error().unwrap_or(0)),
+    }
+}
+
+fn send_abort(slot: &mut Slot) {
+    let Some(link) = &mut slot.attempt.link else { return };
+    let id = slot.lease.exchange.id();
+    let record = Header::new(RecordType::ABORT_REQUEST, id, 0).encode();
+    let _ = link.stream.send(&[IoSlice::new(&record)]);
+    link.connection.abort(id);
+}

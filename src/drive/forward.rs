@@ -1,0 +1,209 @@
+//! Level A: one blocking call that takes the request's body from the host and gives it the response.
+
+use super::blocking::{Blocking, Client, Progress};
+use super::engine::{Engine, Route};
+use super::log::Level;
+use super::report;
+use super::request::Request;
+use super::start::{self, StartError};
+use crate::cgi::ResponseHead;
+use crate::exchange::{Exchange, Limits};
+use crate::os::clock;
+use std::sync::Arc;
+
+/// The host gives the exchange up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GiveUp;
+
+/// The host's side of an exchange.
+pub trait Host: Client {
+    /// Puts the next bytes of the request's body into the buffer and returns how many; 0 at the end.
+    fn body(&mut self, buffer: &mut [u8]) -> Result<usize, GiveUp>;
+    /// The response head.
+    fn head(&mut self, head: &ResponseHead) -> Result<(), GiveUp>;
+    /// Bytes of the response body.
+    fn data(&mut self, bytes: &[u8]) -> Result<(), GiveUp>;
+    /// Whether `flush` is wanted.
+    fn wants_flush(&self) -> bool;
+    /// The application pauses: what is held back should go out.
+    fn flush(&mut self) -> Result<(), GiveUp>;
+    /// The response is whole. The exchange may still wait a moment for END_REQUEST.
+    fn complete(&mut self) -> Result<(), GiveUp>;
+    /// A line of STDERR, escaped; `false` if it should go to the log instead.
+    fn stderr_line(&mut self, line: &str) -> bool;
+}
+
+/// How a forwarded request ended.
+pub enum Ended {
+    /// It was never sent.
+    NotStarted(StartError),
+    /// It was sent; the exchange says how it went.
+    Over(Box<Blocking>),
+}
+
+/// Forwards a request and waits for its end.
+pub fn forward(engine: &Arc<Engine>, route: Route, request: &mut Request, host: &mut dyn Host) -> Ended {
+    let mut lease = engine.scratches.take();
+    let settings = engine.settings(route);
+    let spooled = start::needs_spool(request, settings);
+    let begun = start::check(engine, route, request, &mut lease).and_then(|()| {
+        if spooled {
+            take_body(engine, request, route, &mut lease, host)?;
+        }
+        let now = clock::now();
+        start::start(engine, route, request, &mut lease, spooled, now).map(|()| now)
+    });
+    let now = match begun {
+        Ok(now) => now,
+        Err(error) => {
+            report_start(engine, route, request, &error);
+            return Ended::NotStarted(error);
+        }
+    };
+    let body = request.lend_body();
+    let mut exchange =
+        Blocking::new(Arc::clone(engine), route.balancer, lease, body, now, host.wants_flush());
+    run(&mut exchange, host, route, request);
+    request.take_back_body(exchange.return_body());
+    let script = start::script(&exchange.scratch, start::target(request));
+    report_end(engine, route, &exchange.scratch.exchange, exchange.balancer(), &script);
+    Ended::Over(Box::new(exchange))
+}
+
+/// Takes the body whole before the application is asked.
+fn take_body(
+    engine: &Engine,
+    request: &Request,
+    route: Route,
+    lease: &mut super::scratch::Lease,
+    host: &mut dyn Host,
+) -> Result<(), StartError> {
+    let announced = request.body_length();
+    let mut piece = std::mem::take(&mut lease.spare);
+    piece.resize(super::body::PIECE, 0);
+    let result = loop {
+        let left = announced.map_or(u64::MAX, |length| length - lease.body.spool.len());
+        if left == 0 {
+            break Ok(());
+        }
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+        let got = host.body(&mut piece[..most]).map(|got| got.min(most));
+        match got {
+            Ok(0) if announced.is_none() => break Ok(()),
+            Ok(0) | Err(GiveUp) => break Err(StartError::Body { came: lease.body.spool.len(), announced }),
+            Ok(got) => {
+                if let Err(error) = start::spool(lease, engine.settings(route), &piece[..got]) {
+                    break Err(error);
+                }
+            }
+        }
+    };
+    lease.spare = piece;
+    result
+}
+
+fn run(exchange: &mut Blocking, host: &mut dyn Host, route: Route, request: &Request) {
+    loop {
+        let progress = exchange.advance(&mut AsClient(host));
+        let mut result = Ok(());
+        match progress {
+            Progress::Finished => break,
+            Progress::Pause => result = host.flush(),
+            Progress::Body => exchange.host_body(|buffer| host.body(buffer).map_err(|GiveUp| ())),
+            Progress::Given { stderr, head, body, complete } => {
+                if !stderr.is_empty() {
+                    take_stderr(exchange, stderr, host, route, request);
+                }
+                if head {
+                    result = host.head(&exchange.scratch.exchange.response.head);
+                }
+                if result.is_ok() && !body.is_empty() {
+                    result = host.data(&exchange.scratch.received[body]);
+                }
+                if result.is_ok() && complete {
+                    result = host.complete();
+                }
+            }
+        }
+        if result.is_err() {
+            exchange.abort();
+            break;
+        }
+    }
+    let (engine, balancer) = (Arc::clone(exchange.engine()), exchange.balancer());
+    exchange.scratch.stderr.finish(|line| give_line(&engine, balancer, host, request, line));
+}
+
+/// Hosts are clients too; a trait object of one can't be had from the other on older compilers.
+struct AsClient<'a>(&'a mut dyn Host);
+
+impl Client for AsClient<'_> {
+    fn fd(&self) -> Option<std::os::fd::RawFd> {
+        self.0.fd()
+    }
+
+    fn is_gone(&mut self) -> bool {
+        self.0.is_gone()
+    }
+}
+
+fn take_stderr(
+    exchange: &mut Blocking,
+    range: std::ops::Range<usize>,
+    host: &mut dyn Host,
+    route: Route,
+    request: &Request,
+) {
+    let (engine, balancer) = (Arc::clone(exchange.engine()), exchange.balancer());
+    let caught = &engine.settings(route).catch_stderr;
+    let mut found = false;
+    let scratch = &mut *exchange.scratch;
+    scratch.stderr.push(&scratch.received[range], |line| {
+        found |= !caught.is_empty() && line.contains(caught.as_str());
+        give_line(&engine, balancer, host, request, line);
+    });
+    if found {
+        exchange.caught_stderr();
+    }
+}
+
+fn give_line(engine: &Engine, balancer: usize, host: &mut dyn Host, request: &Request, line: &str) {
+    if !host.stderr_line(line) {
+        log_stderr(engine, balancer, request, line);
+    }
+}
+
+/// Writes a line of STDERR to the log.
+pub(super) fn log_stderr(engine: &Engine, balancer: usize, request: &Request, line: &str) {
+    let target =
+        String::from_utf8_lossy(start::target(request).unwrap_or_default()).escape_debug().to_string();
+    engine.log.write(
+        Level::Notice,
+        &format!("{}: application: {line}; request {target}", engine.balancer_name(balancer)),
+    );
+}
+
+/// Writes to the log why a request was not sent.
+pub(super) fn report_start(engine: &Engine, route: Route, request: &Request, error: &StartError) {
+    let target =
+        String::from_utf8_lossy(start::target(request).unwrap_or_default()).escape_debug().to_string();
+    engine.log_error(&format!("{}: {error}; request {target}", engine.balancer_name(route.balancer)));
+}
+
+/// Counts the end of an exchange and writes to the log what a person should know of it.
+pub(super) fn report_end(engine: &Engine, route: Route, exchange: &Exchange, balancer: usize, script: &str) {
+    let pool = engine.pool(balancer, exchange.pool());
+    pool.counters().retries.add(u64::from(exchange.retries()));
+    let name = engine.balancer_name(balancer);
+    if let Some(failure) = exchange.failure() {
+        pool.counters().failures.add(1);
+        let address = pool.address().to_string();
+        let limits = Limits::from(engine.settings(route));
+        engine.log_error(&report::failure(failure, name, &address, script, &limits, exchange.retries()));
+    } else if let Some(notice) = exchange.notice() {
+        engine.log.write(Level::Warning, &report::notice(notice, name, &pool.address().to_string(), script));
+    }
+    for warning in exchange.response.head.warnings() {
+        engine.log.write(Level::Warning, &format!("{name}: {warning}; script {script}"));
+    }
+}

@@ -1,0 +1,24 @@
+//! The drives: they own every socket and perform what the exchange decides.
+
+pub mod attempt;
+pub mod blocking;
+pub mod body;
+pub mod engine;
+pub mod event_loop;
+pub mod forward;
+pub mod log;
+pub mod param_files;
+pub mod pull;
+pub mod report;
+pub mod request;
+pub mod scratch;
+pub mod start;
+
+pub use blocking::{Blocking, Client, NoClient, Progress};
+pub use body::Body;
+pub use engine::{Engine, Link, Route};
+pub use forward::{Ended, GiveUp, Host, forward};
+pub use log::{Level, Log, Sink};
+pub use request::{Fact, Request};
+pub use scratch::Scratch;
+pub use start::StartError;
