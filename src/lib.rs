@@ -21,11 +21,14 @@
 //! came of it, and never acts itself.
 
 pub mod balancer;
+
 pub mod cgi;
 pub mod config;
 pub mod connection;
 pub mod drive;
 pub mod exchange;
+pub mod gateway;
 pub mod os;
 pub mod pool;
 pub mod protocol;
+pub mod upkeep;

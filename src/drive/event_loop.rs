@@ -96,6 +96,8 @@ struct Slot {
     pending: Vec<u8>,
     body_ended: bool,
     body_wanted: bool,
+    /// The host does not know the exchange yet: no callback may come.
+    starting: bool,
 }
 
 #[derive(Default)]
@@ -143,7 +145,7 @@ impl EventLoop {
         &self.engine
     }
 
-    /// Starts an exchange. Its events may come before this returns.
+    /// Starts an exchange. None of its events comes before this returns.
     pub fn start(&self, route: Route, request: Request, events: Rc<dyn Events>) -> Result<Key, StartError> {
         let mut lease = self.engine.scratches.take();
         start::check(&self.engine, route, &request, &mut lease)
@@ -167,6 +169,7 @@ impl EventLoop {
             pending: Vec::new(),
             body_ended: false,
             body_wanted: false,
+            starting: true,
         });
         if !spooled {
             self.begin(&mut slot, false)?;
@@ -429,6 +432,11 @@ impl EventLoop {
                     slot.lease.body.rewind();
                     slot.lease.exchange.handle_rewound(now, replayable);
                 }
+                Action::Body | Action::Finish { .. } if slot.starting => {
+                    slot.starting = false;
+                    slot.deadline = Some(now);
+                    return self.put_back(key, slot);
+                }
                 Action::Body => self.body(&mut slot, now),
                 Action::Transmit => transmit(&mut slot, now),
                 // What was just sent is not answered yet, and a short read has drained the socket.
@@ -446,6 +454,7 @@ impl EventLoop {
                 }
                 Action::Wait(wait) => {
                     self.register(&mut slot, key, &wait);
+                    slot.starting = false;
                     slot.deadline = wait.until;
                     return self.put_back(key, slot);
                 }

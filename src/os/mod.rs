@@ -9,6 +9,7 @@ pub mod event;
 pub mod file;
 pub mod random;
 pub mod socket;
+pub mod thread;
 
 pub use address::{Address, AddressError, SocketAddress};
 pub use event::Event;

@@ -1,0 +1,41 @@
+//! One process's live state: it makes and owns what stands below, and ends it in order.
+
+use crate::config::Frozen;
+use crate::drive::{Engine, Level, Sink};
+use crate::upkeep::Upkeep;
+use std::sync::Arc;
+
+/// The gateway of one process. Made after the fork, shared by all threads.
+#[derive(Debug)]
+pub struct Gateway {
+    engine: Arc<Engine>,
+    upkeep: Option<Upkeep>,
+}
+
+impl Gateway {
+    /// A gateway of this configuration. Its warnings go to the log. Opens nothing yet.
+    pub fn new(config: Arc<Frozen>, log: Option<Arc<Sink>>) -> Result<Self, String> {
+        let engine = Arc::new(Engine::new(config)?);
+        engine.log.set(log);
+        for warning in &engine.config.warnings {
+            engine.log.write(Level::Warning, warning);
+        }
+        let upkeep = Some(Upkeep::new(&engine));
+        Ok(Self { engine, upkeep })
+    }
+
+    /// What exchanges run in.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.upkeep = None;
+        for pool in self.engine.pools() {
+            pool.close_idle(u64::MAX);
+        }
+        self.engine.log.set(None);
+    }
+}
