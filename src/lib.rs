@@ -21,6 +21,7 @@
 //! came of it, and never acts itself.
 
 pub mod balancer;
+pub mod capi;
 
 pub mod cgi;
 pub mod config;

@@ -188,7 +188,10 @@ impl fcgate_error {
 ///
 /// # Safety
 /// `out` is NULL or may be written to.
-pub(super) unsafe fn answer(out: *mut fcgate_error, body: impl FnOnce() -> Result<(), Box<fcgate_error>>) -> i32 {
+pub(super) unsafe fn answer(
+    out: *mut fcgate_error,
+    body: impl FnOnce() -> Result<(), Box<fcgate_error>>,
+) -> i32 {
     let error = guard(Err(panicked()), body).err().map_or_else(fcgate_error::default, |error| *error);
     // SAFETY: as this function's contract says.
     unsafe { error.put(out) }

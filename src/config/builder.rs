@@ -78,6 +78,37 @@ impl Config {
         Self::default()
     }
 
+    /// The balancer that was declared under a name; else an error that offers the nearest name.
+    pub fn find_balancer(&self, name: &str) -> Result<BalancerId, ConfigError> {
+        let declared = |entry: &&BalancerEntry| entry.declared;
+        self.balancers
+            .iter()
+            .position(|entry| entry.declared && entry.name == name)
+            .map(BalancerId)
+            .ok_or_else(|| {
+                let known: Vec<&str> =
+                    self.balancers.iter().filter(declared).map(|entry| entry.name.as_str()).collect();
+                let hint = super::suggest::nearest(name, &known)
+                    .map_or(String::new(), |near| format!("; did you mean {near}?"));
+                ConfigError::new(format!("no balancer is named \"{}\"{hint}", name.escape_debug()))
+            })
+    }
+
+    /// The name of a balancer; empty for a foreign id.
+    pub fn balancer_name(&self, balancer: BalancerId) -> &str {
+        self.balancers.get(balancer.0).map_or("", |entry| &entry.name)
+    }
+
+    /// The names of the declared balancers.
+    pub fn balancer_names(&self) -> impl Iterator<Item = &str> {
+        self.balancers.iter().filter(|entry| entry.declared).map(|entry| entry.name.as_str())
+    }
+
+    /// How many routes there are.
+    pub fn route_count(&self) -> usize {
+        self.routes.len()
+    }
+
     /// A whole configuration in one line: `ADDRESS name=value …` is a balancer, its one pool and a
     /// route to it, all named `default`.
     pub fn from_line(line: &str) -> Result<Self, ConfigError> {

@@ -70,6 +70,9 @@ struct Control {
     aborted: Cell<bool>,
     paused: Cell<bool>,
     pause_changed: Cell<bool>,
+    /// Body bytes from the host that the exchange has not asked for yet.
+    pending: RefCell<Vec<u8>>,
+    body_ended: Cell<bool>,
 }
 
 struct Registration {
@@ -93,8 +96,6 @@ struct Slot {
     registration: Option<Registration>,
     deadline: Option<Duration>,
     begun: bool,
-    pending: Vec<u8>,
-    body_ended: bool,
     body_wanted: bool,
     /// The host does not know the exchange yet: no callback may come.
     starting: bool,
@@ -107,6 +108,7 @@ struct Places {
     deadlines: BTreeSet<(Duration, usize)>,
     timer: Option<Duration>,
     registrations: u32,
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -166,8 +168,6 @@ impl EventLoop {
             registration: None,
             deadline: None,
             begun: false,
-            pending: Vec::new(),
-            body_ended: false,
             body_wanted: false,
             starting: true,
         });
@@ -237,15 +237,15 @@ impl EventLoop {
     /// More of the request's body. Returns how much was taken: less than offered when the
     /// application does not take it; `writable` says when to go on.
     pub fn send(&self, key: Key, bytes: &[u8], end: bool) -> Result<usize, Option<StartError>> {
-        let Some((key, mut slot)) = self.take(key) else { return Err(None) };
-        if slot.body_ended {
-            self.put_back(key, slot);
-            return Err(None);
-        }
+        let control = self.control(key).filter(|control| !control.body_ended.get()).ok_or(None)?;
+        let Some((key, mut slot)) = self.take(key) else {
+            // Called from within a callback of this exchange, which looks at it afterwards.
+            return Ok(Self::offer(&control, bytes, end));
+        };
         if !slot.begun {
             let settings = self.engine.settings(slot.route);
             let spooled = start::spool(&mut slot.lease, settings, bytes).and_then(|()| {
-                slot.body_ended = end;
+                control.body_ended.set(end);
                 if end { self.begin(&mut slot, true) } else { Ok(()) }
             });
             if let Err(error) = spooled {
@@ -253,22 +253,24 @@ impl EventLoop {
                 return Err(Some(error));
             }
             if slot.begun {
-                self.run(key, slot)
+                self.run(key, slot);
             } else {
-                self.put_back(key, slot)
+                self.put_back(key, slot);
             }
             return Ok(bytes.len());
         }
-        let taken = bytes.len().min(BODY_PENDING_MAX.saturating_sub(slot.pending.len()));
-        slot.pending.extend_from_slice(&bytes[..taken]);
-        slot.body_ended = end && taken == bytes.len();
-        slot.body_wanted = false;
-        if !slot.pending.is_empty() || slot.body_ended {
-            let now = clock::now();
-            Self::feed_body(&mut slot, now);
-        }
+        let taken = Self::offer(&control, bytes, end);
+        Self::feed_body(&mut slot, clock::now());
         self.run(key, slot);
         Ok(taken)
+    }
+
+    fn offer(control: &Control, bytes: &[u8], end: bool) -> usize {
+        let mut pending = control.pending.borrow_mut();
+        let taken = bytes.len().min(BODY_PENDING_MAX.saturating_sub(pending.len()));
+        pending.extend_from_slice(&bytes[..taken]);
+        control.body_ended.set(end && taken == bytes.len());
+        taken
     }
 
     /// Pauses or resumes the response.
@@ -302,25 +304,37 @@ impl EventLoop {
         self.engine.pool(slot.attempt.balancer, slot.lease.exchange.pool()).address().to_string()
     }
 
+    fn control(&self, key: Key) -> Option<Rc<Control>> {
+        let places = self.places.borrow();
+        places.slots.get(key.index).filter(|place| place.generation == key.generation)?.control.clone()
+    }
+
     /// Notes a wish; acts on it now unless the exchange is running, which then does so itself.
     fn with_control(&self, key: Key, note: impl FnOnce(&Control)) {
-        let control = {
-            let places = self.places.borrow();
-            let Some(place) = places.slots.get(key.index).filter(|p| p.generation == key.generation) else {
-                return;
-            };
-            place.control.clone()
-        };
-        if let Some(control) = control {
-            note(&control);
-        }
+        let Some(control) = self.control(key) else { return };
+        note(&control);
         if let Some((key, slot)) = self.take(key) {
-            if slot.begun || slot.control.freed.get() {
-                self.run(key, slot)
+            if slot.begun || control.freed.get() {
+                self.run(key, slot);
             } else {
-                self.put_back(key, slot)
+                self.put_back(key, slot);
             }
         }
+    }
+
+    /// Ends every exchange without a call to its host, and all watching.
+    pub fn close(&self) {
+        let slots: Vec<Box<Slot>> = {
+            let mut places = self.places.borrow_mut();
+            if std::mem::replace(&mut places.closed, true) {
+                return;
+            }
+            places.slots.iter_mut().filter_map(|place| place.slot.take()).collect()
+        };
+        for mut slot in slots {
+            self.release(&mut slot, clock::now());
+        }
+        self.hooks.watch(WAKER, self.waker.fd(), 0);
     }
 
     // Places.
@@ -601,12 +615,13 @@ impl EventLoop {
 
     fn body(&self, slot: &mut Slot, now: Duration) {
         if slot.lease.body.is_from_host() {
-            if !slot.pending.is_empty() || slot.body_ended {
-                return Self::feed_body(slot, now);
+            if Self::feed_body(slot, now) {
+                return;
             }
             slot.lease.exchange.handle_body_pending();
             if !std::mem::replace(&mut slot.body_wanted, true) {
                 slot.events.writable();
+                Self::feed_body(slot, now);
             }
             return;
         }
@@ -620,19 +635,24 @@ impl EventLoop {
         }
     }
 
-    /// Hands the exchange a chunk of what the host sent, if it wants one.
-    fn feed_body(slot: &mut Slot, now: Duration) {
+    /// Hands the exchange a chunk of what the host sent, if there is one and it is wanted. The end
+    /// of a body that is shorter than announced is told as a chunk of nothing.
+    fn feed_body(slot: &mut Slot, now: Duration) -> bool {
         let scratch = &mut *slot.lease;
-        if !scratch.exchange.wants_body() {
-            return;
+        let mut pending = slot.control.pending.borrow_mut();
+        let ended = slot.control.body_ended.get();
+        if !scratch.exchange.wants_body() || pending.is_empty() && !ended {
+            return false;
         }
-        let buffer = scratch.body.host_buffer(slot.pending.len());
+        slot.body_wanted = false;
+        let buffer = scratch.body.host_buffer(pending.len());
         let length = buffer.len();
-        buffer.copy_from_slice(&slot.pending[..length]);
-        slot.pending.drain(..length);
+        buffer.copy_from_slice(&pending[..length]);
+        pending.drain(..length);
         scratch.body.host_filled(length);
         let taken = scratch.exchange.handle_body(now, length);
         scratch.body.taken(taken);
+        true
     }
 
     fn register(&self, slot: &mut Slot, key: Key, wait: &Wait) {
@@ -690,14 +710,7 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        let slots: Vec<Box<Slot>> = {
-            let mut places = self.places.borrow_mut();
-            places.slots.iter_mut().filter_map(|place| place.slot.take()).collect()
-        };
-        for mut slot in slots {
-            self.release(&mut slot, clock::now());
-        }
-        self.hooks.watch(WAKER, self.waker.fd(), 0);
+        self.close();
     }
 }
 

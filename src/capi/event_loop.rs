@@ -1,0 +1,435 @@
+//! Level C: exchanges in the host's event loop.
+#![allow(unsafe_code, non_camel_case_types)]
+
+use super::boundary::{bytes, grown, guard, hand_out, put, release, shared};
+use super::config::{Shared, fcgate_route, route_index};
+use super::error::{
+    FCGATE_AGAIN, FCGATE_E_ARGUMENT, FCGATE_E_NAME, FCGATE_E_PANIC, FCGATE_E_STATE, FCGATE_E_SYSTEM,
+    FCGATE_OK, answer_with, bad_argument, failed, fcgate_error,
+};
+use super::exchange::{FCGATE_END, Kind, fcgate_exchange};
+use super::gateway::fcgate_gateway;
+use super::head::fcgate_head;
+use super::info::{self, fcgate_info};
+use super::request::fcgate_request;
+use crate::cgi::ResponseHead;
+use crate::drive::event_loop::{EventLoop, Events, Hooks, Key, READABLE, WRITABLE};
+use crate::drive::{Engine, Route};
+use crate::exchange::Exchange;
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Watch for reading; ready to be read.
+pub const FCGATE_READABLE: u32 = READABLE;
+/// Watch for writing; ready to be written.
+pub const FCGATE_WRITABLE: u32 = WRITABLE;
+/// No timer is needed.
+pub const FCGATE_NO_TIMER: u64 = u64::MAX;
+
+/// What the host's event loop does for fcgate. Both are called by the thread that uses the loop,
+/// from within its calls into fcgate.
+#[repr(C)]
+pub struct fcgate_loop_hooks {
+    /// sizeof(fcgate_loop_hooks).
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Watch `fd` for `interest` (FCGATE_READABLE, FCGATE_WRITABLE, both) from now on, level-triggered;
+    /// 0: not any more, which comes before the descriptor is closed. `socket` names it: hand it to
+    /// fcgate_loop_ready. It is never used again, unlike the descriptor's number.
+    pub watch: Option<unsafe extern "C" fn(user: *mut c_void, socket: u64, fd: i32, interest: u32)>,
+    /// Call fcgate_loop_expire after so many milliseconds; a later call replaces an earlier one. 0:
+    /// as soon as this call into fcgate has returned.
+    pub timer: Option<unsafe extern "C" fn(user: *mut c_void, milliseconds: u64)>,
+}
+
+impl Default for fcgate_loop_hooks {
+    fn default() -> Self {
+        Self { struct_size: size_of::<Self>() as u32, reserved: 0, watch: None, timer: None }
+    }
+}
+
+/// What happens in an exchange. Each may be NULL and gets `user` as its first argument. Within them
+/// the host may free, pause or abort the exchange and start others.
+#[repr(C)]
+pub struct fcgate_events {
+    /// sizeof(fcgate_events).
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The response head, once. Anything but FCGATE_OK gives the exchange up.
+    pub head: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            exchange: *mut fcgate_exchange,
+            head: *const fcgate_head,
+        ) -> i32,
+    >,
+    /// Bytes of the response body, lent until it returns. Anything but FCGATE_OK gives the exchange up.
+    pub data: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            exchange: *mut fcgate_exchange,
+            bytes: *const c_void,
+            length: usize,
+        ) -> i32,
+    >,
+    /// A line that the application wrote to STDERR, escaped. NULL: it goes to the log.
+    pub error_line: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            exchange: *mut fcgate_exchange,
+            line: *const c_char,
+            length: usize,
+        ),
+    >,
+    /// More of an announced body is wanted: call fcgate_exchange_send, now or later.
+    pub writable: Option<unsafe extern "C" fn(user: *mut c_void, exchange: *mut fcgate_exchange)>,
+    /// The response is whole.
+    pub complete: Option<unsafe extern "C" fn(user: *mut c_void, exchange: *mut fcgate_exchange)>,
+    /// The exchange is over, with this status: the last call. Free the exchange in it or later.
+    pub end: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            exchange: *mut fcgate_exchange,
+            status: i32,
+            error: *const fcgate_error,
+        ),
+    >,
+}
+
+impl Default for fcgate_events {
+    fn default() -> Self {
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            reserved: 0,
+            head: None,
+            data: None,
+            error_line: None,
+            writable: None,
+            complete: None,
+            end: None,
+        }
+    }
+}
+
+/// The exchanges of one event loop. Used by one thread. Free it with fcgate_loop_free, after its
+/// exchanges and before the gateway.
+pub struct fcgate_loop {
+    own: Rc<EventLoop>,
+    config: Arc<Shared>,
+}
+
+struct CHooks {
+    hooks: fcgate_loop_hooks,
+    user: *mut c_void,
+}
+
+impl Hooks for CHooks {
+    fn watch(&self, socket: u64, fd: RawFd, interest: u32) {
+        if let Some(call) = self.hooks.watch {
+            // SAFETY: the host gave a function of this type and its pointer; so for all of them below.
+            unsafe { call(self.user, socket, fd, interest) }
+        }
+    }
+
+    fn timer(&self, after: Option<Duration>) {
+        let rounded =
+            |time: Duration| u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(FCGATE_NO_TIMER);
+        if let Some(call) = self.hooks.timer {
+            // SAFETY: as above.
+            unsafe { call(self.user, after.map_or(FCGATE_NO_TIMER, rounded)) }
+        }
+    }
+}
+
+/// An exchange of a loop, as its host holds it.
+pub(super) struct Looped {
+    own: Rc<EventLoop>,
+    key: Rc<Cell<Option<Key>>>,
+    last: Rc<Cell<Option<Box<fcgate_info>>>>,
+}
+
+impl Looped {
+    pub(super) fn abort(&self) {
+        if let Some(key) = self.key.get() {
+            self.own.abort(key);
+        }
+    }
+
+    pub(super) fn free(&self) {
+        if let Some(key) = self.key.take() {
+            self.own.free(key);
+        }
+    }
+
+    pub(super) fn info(&self) -> Option<fcgate_info> {
+        if let Some(key) = self.key.get() {
+            return self.own.inspect(key, info::of);
+        }
+        let last = self.last.take()?;
+        // SAFETY: a plain C structure, copied.
+        let copy = unsafe { std::ptr::read(&raw const *last) };
+        self.last.set(Some(last));
+        Some(copy)
+    }
+}
+
+struct CEvents {
+    events: fcgate_events,
+    user: *mut c_void,
+    exchange: Cell<*mut fcgate_exchange>,
+    key: Rc<Cell<Option<Key>>>,
+    last: Rc<Cell<Option<Box<fcgate_info>>>>,
+    engine: Arc<Engine>,
+    route: Route,
+}
+
+impl Events for CEvents {
+    fn head(&self, head: &ResponseHead) -> bool {
+        let Some(call) = self.events.head else { return true };
+        // SAFETY: as above; the head is lent until the call returns.
+        unsafe { call(self.user, self.exchange.get(), fcgate_head::of(head)) == FCGATE_OK }
+    }
+
+    fn data(&self, bytes: &[u8]) -> bool {
+        let Some(call) = self.events.data else { return true };
+        // SAFETY: as above; the bytes are lent until the call returns.
+        unsafe { call(self.user, self.exchange.get(), bytes.as_ptr().cast(), bytes.len()) == FCGATE_OK }
+    }
+
+    fn stderr_line(&self, line: &str) -> bool {
+        let Some(call) = self.events.error_line else { return false };
+        // SAFETY: as above; the line is lent until the call returns.
+        unsafe { call(self.user, self.exchange.get(), line.as_ptr().cast(), line.len()) };
+        true
+    }
+
+    fn writable(&self) {
+        if let Some(call) = self.events.writable {
+            // SAFETY: as above.
+            unsafe { call(self.user, self.exchange.get()) }
+        }
+    }
+
+    fn complete(&self) {
+        if let Some(call) = self.events.complete {
+            // SAFETY: as above.
+            unsafe { call(self.user, self.exchange.get()) }
+        }
+    }
+
+    fn end(&self, exchange: &Exchange, address: &str, script: &str) {
+        self.key.set(None);
+        self.last.set(Some(Box::new(info::of(exchange, address))));
+        let error = info::error_of(exchange, &self.engine, self.route, address, script).unwrap_or_default();
+        if let Some(call) = self.events.end {
+            // SAFETY: as above; the error is lent until the call returns.
+            unsafe { call(self.user, self.exchange.get(), error.status, &raw const *error) }
+        }
+    }
+}
+
+/// Makes a loop. The host is asked at once to watch its waker. Returns NULL after an error.
+///
+/// Errors: FCGATE_E_ARGUMENT where `watch` or `timer` is missing; FCGATE_E_SYSTEM.
+///
+/// # Safety
+/// Pointers are NULL or as their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_loop_new(
+    gateway: *const fcgate_gateway,
+    hooks: *const fcgate_loop_hooks,
+    user: *mut c_void,
+    error: *mut fcgate_error,
+) -> *mut fcgate_loop {
+    let body = || {
+        // SAFETY: as this function's contract says.
+        let gateway = unsafe { shared(gateway) }.ok_or_else(|| bad_argument("gateway is NULL"))?;
+        // SAFETY: as this function's contract says.
+        let hooks = unsafe { grown(hooks) }
+            .filter(|hooks: &fcgate_loop_hooks| hooks.watch.is_some() && hooks.timer.is_some())
+            .ok_or_else(|| bad_argument("hooks is NULL, or has no struct_size, watch or timer"))?;
+        let own = EventLoop::new(Arc::clone(gateway.gateway.engine()), Box::new(CHooks { hooks, user }));
+        let own = Rc::new(own.map_err(|error| {
+            let mut told = failed(FCGATE_E_SYSTEM, &format!("no waker for the loop: {error}"));
+            told.sys_errno = error.raw_os_error().unwrap_or(0);
+            told
+        })?);
+        Ok(hand_out(fcgate_loop { own, config: Arc::clone(&gateway.config) }))
+    };
+    // SAFETY: as this function's contract says.
+    unsafe { answer_with(error, body) }
+}
+
+/// Frees a loop; exchanges in it are given up without a call. Not from within a callback. NULL is
+/// nothing.
+///
+/// # Safety
+/// `self` is NULL or came from fcgate_loop_new, and neither it nor an exchange of it is used any
+/// more, but for fcgate_exchange_free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_loop_free(event_loop: *mut fcgate_loop) {
+    guard((), || {
+        // SAFETY: as this function's contract says.
+        if let Some(event_loop) = unsafe { shared(event_loop) } {
+            event_loop.own.close();
+        }
+        // SAFETY: as this function's contract says.
+        unsafe { release(event_loop) };
+    });
+}
+
+/// A descriptor is ready as it was asked for: `events` is FCGATE_READABLE, FCGATE_WRITABLE or both;
+/// an error or hang-up counts as both. A socket that is not watched any more is passed over.
+/// Callbacks come from within.
+///
+/// # Safety
+/// `event_loop` is NULL or a loop that no other thread uses meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_loop_ready(event_loop: *const fcgate_loop, socket: u64, events: u32) {
+    guard((), || {
+        // SAFETY: as this function's contract says.
+        if let Some(event_loop) = unsafe { shared(event_loop) } {
+            Rc::clone(&event_loop.own).ready(socket, events);
+        }
+    });
+}
+
+/// The time of the timer has come; earlier does no harm. Callbacks come from within.
+///
+/// # Safety
+/// `event_loop` is NULL or a loop that no other thread uses meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_loop_expire(event_loop: *const fcgate_loop) {
+    guard((), || {
+        // SAFETY: as this function's contract says.
+        if let Some(event_loop) = unsafe { shared(event_loop) } {
+            Rc::clone(&event_loop.own).expire();
+        }
+    });
+}
+
+/// Starts an exchange in a loop. None of its callbacks comes before this has returned. The request
+/// is empty afterwards and may be used for another. `route` may be NULL: the gateway's first. Returns
+/// NULL after an error.
+///
+/// Errors: FCGATE_E_ARGUMENT, FCGATE_E_NAME, FCGATE_E_REQUEST, FCGATE_E_NOT_FOUND,
+/// FCGATE_E_TOO_LARGE, FCGATE_E_PARAMS; all others come by `end`.
+///
+/// # Safety
+/// Pointers are NULL or as their types say; nobody else uses loop and request meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_exchange_start(
+    event_loop: *const fcgate_loop,
+    route: *const fcgate_route,
+    request: *mut fcgate_request,
+    events: *const fcgate_events,
+    user: *mut c_void,
+    error: *mut fcgate_error,
+) -> *mut fcgate_exchange {
+    let body = || {
+        // SAFETY: as this function's contract says.
+        let event_loop = unsafe { shared(event_loop) }.ok_or_else(|| bad_argument("loop is NULL"))?;
+        // SAFETY: as this function's contract says.
+        let request =
+            unsafe { super::boundary::exclusive(request) }.ok_or_else(|| bad_argument("request is NULL"))?;
+        // SAFETY: as this function's contract says.
+        let events =
+            unsafe { grown(events) }.ok_or_else(|| bad_argument("events is NULL or has no struct_size"))?;
+        let engine = event_loop.own.engine();
+        // SAFETY: as this function's contract says.
+        let index = unsafe { route_index(&event_loop.config, route) }?;
+        let route =
+            engine.route(index).ok_or_else(|| failed(FCGATE_E_NAME, "the route leads to no balancer"))?;
+        let (key, last) = (Rc::<Cell<Option<Key>>>::default(), Rc::default());
+        let own = Rc::new(CEvents {
+            events,
+            user,
+            exchange: Cell::new(std::ptr::null_mut()),
+            key: Rc::clone(&key),
+            last: Rc::clone(&last),
+            engine: Arc::clone(engine),
+            route,
+        });
+        let request = std::mem::take(&mut request.request);
+        let started = event_loop.own.start(route, request, Rc::clone(&own) as Rc<dyn Events>);
+        key.set(Some(started.map_err(|error| info::not_started(&error))?));
+        let kind = Kind::Looped(Looped { own: Rc::clone(&event_loop.own), key, last });
+        let exchange = hand_out(fcgate_exchange { kind });
+        own.exchange.set(exchange);
+        Ok(exchange)
+    };
+    // SAFETY: as this function's contract says.
+    unsafe { answer_with(error, body) }
+}
+
+/// Runs `body` with an exchange of a loop.
+///
+/// # Safety
+/// `exchange` is NULL or an exchange that no other thread uses meanwhile.
+unsafe fn with_looped(exchange: *const fcgate_exchange, body: impl FnOnce(&EventLoop, Key) -> i32) -> i32 {
+    guard(FCGATE_E_PANIC, || {
+        // SAFETY: as this function's contract says.
+        let looped = match unsafe { shared(exchange) }.map(|exchange| &exchange.kind) {
+            Some(Kind::Looped(looped)) => looped,
+            Some(_) => return FCGATE_E_STATE,
+            None => return FCGATE_E_ARGUMENT,
+        };
+        let (own, key) = (Rc::clone(&looped.own), looped.key.get());
+        key.map_or(FCGATE_E_STATE, |key| body(&own, key))
+    })
+}
+
+/// Sends more of an announced body; `flags` is 0 or FCGATE_END with the last of it. What can't go at
+/// once is copied, up to a bound; `taken` is how much was taken. FCGATE_AGAIN: not all of it; call
+/// again with the rest when `writable` comes. Not from within a callback other than `writable`.
+///
+/// Errors: FCGATE_E_STATE after the end of body or exchange.
+///
+/// # Safety
+/// `exchange` is NULL or an exchange that no other thread uses meanwhile; the other pointers are NULL
+/// or as their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_exchange_send(
+    exchange: *mut fcgate_exchange,
+    data: *const c_void,
+    length: usize,
+    flags: u32,
+    taken: *mut usize,
+) -> i32 {
+    // SAFETY: as this function's contract says.
+    let Some(data) = (unsafe { bytes(data.cast(), length) }) else { return FCGATE_E_ARGUMENT };
+    if flags & !FCGATE_END != 0 {
+        return FCGATE_E_ARGUMENT;
+    }
+    let body = |own: &EventLoop, key| match own.send(key, data, flags & FCGATE_END != 0) {
+        Ok(count) => {
+            // SAFETY: as this function's contract says.
+            unsafe { put(taken, count) };
+            if count == data.len() { FCGATE_OK } else { FCGATE_AGAIN }
+        }
+        Err(None) => FCGATE_E_STATE,
+        Err(Some(error)) => info::not_started(&error).status,
+    };
+    // SAFETY: as this function's contract says.
+    unsafe { with_looped(exchange, body) }
+}
+
+/// Pauses the response (1) or takes it again (0). While paused, neither `head` nor `data` comes.
+///
+/// # Safety
+/// `exchange` is NULL or an exchange that no other thread uses meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_exchange_pause(exchange: *mut fcgate_exchange, paused: u32) -> i32 {
+    let body = |own: &EventLoop, key| {
+        own.pause(key, paused != 0);
+        FCGATE_OK
+    };
+    // SAFETY: as this function's contract says.
+    unsafe { with_looped(exchange, body) }
+}
