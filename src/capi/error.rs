@@ -35,57 +35,57 @@ pub const FCGATE_E_PARAMS: i32 = 23;
 /// Nothing now; a callback will say when to call again.
 pub const FCGATE_AGAIN: i32 = 40;
 /// The pool's queue was full: HTTP status 503.
-pub const FCGATE_E_QUEUE_FULL: i32 = Cause::QueueFull as i32;
+pub const FCGATE_E_QUEUE_FULL: i32 = 100;
 /// No connection came free within `queue_timeout`: HTTP status 503.
-pub const FCGATE_E_QUEUE_TIMEOUT: i32 = Cause::QueueTimeout as i32;
+pub const FCGATE_E_QUEUE_TIMEOUT: i32 = 101;
 /// Connecting failed for longer than `restart_window`: HTTP status 502.
-pub const FCGATE_E_CONNECT: i32 = Cause::Connect as i32;
+pub const FCGATE_E_CONNECT: i32 = 102;
 /// Connecting took longer than `connect_timeout`: HTTP status 504.
-pub const FCGATE_E_CONNECT_TIMEOUT: i32 = Cause::ConnectTimeout as i32;
+pub const FCGATE_E_CONNECT_TIMEOUT: i32 = 103;
 /// Every pool of the balancer is marked down: HTTP status 502.
-pub const FCGATE_E_NO_POOL: i32 = Cause::NoPool as i32;
+pub const FCGATE_E_NO_POOL: i32 = 104;
 /// The application closed the connection before it answered: HTTP status 502.
-pub const FCGATE_E_CLOSED: i32 = Cause::Closed as i32;
+pub const FCGATE_E_CLOSED: i32 = 110;
 /// The application closed the connection inside the response head: HTTP status 502.
-pub const FCGATE_E_CLOSED_IN_HEAD: i32 = Cause::ClosedInHead as i32;
+pub const FCGATE_E_CLOSED_IN_HEAD: i32 = 111;
 /// The application closed the connection before the response was whole: cut the client's response.
-pub const FCGATE_E_CLOSED_IN_BODY: i32 = Cause::ClosedInBody as i32;
+pub const FCGATE_E_CLOSED_IN_BODY: i32 = 112;
 /// The application broke the protocol: HTTP status 502.
-pub const FCGATE_E_PROTOCOL: i32 = Cause::Protocol as i32;
+pub const FCGATE_E_PROTOCOL: i32 = 113;
 /// The application did not take the request within `send_timeout`: HTTP status 504.
-pub const FCGATE_E_SEND_TIMEOUT: i32 = Cause::SendTimeout as i32;
+pub const FCGATE_E_SEND_TIMEOUT: i32 = 120;
 /// No response head within `head_timeout`: HTTP status 504.
-pub const FCGATE_E_HEAD_TIMEOUT: i32 = Cause::HeadTimeout as i32;
+pub const FCGATE_E_HEAD_TIMEOUT: i32 = 121;
 /// No more of the response within `read_timeout`: cut the client's response.
-pub const FCGATE_E_READ_TIMEOUT: i32 = Cause::ReadTimeout as i32;
+pub const FCGATE_E_READ_TIMEOUT: i32 = 122;
 /// The exchange took longer than `total_timeout`: HTTP status 504.
-pub const FCGATE_E_TOTAL_TIMEOUT: i32 = Cause::TotalTimeout as i32;
+pub const FCGATE_E_TOTAL_TIMEOUT: i32 = 123;
 /// The response head is not one: HTTP status 502.
-pub const FCGATE_E_BAD_HEAD: i32 = Cause::BadHead as i32;
+pub const FCGATE_E_BAD_HEAD: i32 = 130;
 /// The application ended the request without a response head: HTTP status 502.
-pub const FCGATE_E_NO_HEAD: i32 = Cause::NoHead as i32;
+pub const FCGATE_E_NO_HEAD: i32 = 131;
 /// The body is shorter than its Content-Length: cut the client's response.
-pub const FCGATE_E_SHORT_BODY: i32 = Cause::ShortBody as i32;
+pub const FCGATE_E_SHORT_BODY: i32 = 132;
 /// The application said that it is overloaded: HTTP status 503.
-pub const FCGATE_E_OVERLOADED: i32 = Cause::Overloaded as i32;
+pub const FCGATE_E_OVERLOADED: i32 = 140;
 /// The application refused to multiplex, twice: HTTP status 502.
-pub const FCGATE_E_CANT_MULTIPLEX: i32 = Cause::CantMultiplex as i32;
+pub const FCGATE_E_CANT_MULTIPLEX: i32 = 141;
 /// The application does not know the role: HTTP status 502.
-pub const FCGATE_E_UNKNOWN_ROLE: i32 = Cause::UnknownRole as i32;
+pub const FCGATE_E_UNKNOWN_ROLE: i32 = 142;
 /// The application ended the request with a protocol status of its own: HTTP status 502.
-pub const FCGATE_E_UNKNOWN_STATUS: i32 = Cause::UnknownStatus as i32;
+pub const FCGATE_E_UNKNOWN_STATUS: i32 = 143;
 /// The client closed its connection: nobody is left to answer.
-pub const FCGATE_E_CLIENT_GONE: i32 = Cause::ClientGone as i32;
+pub const FCGATE_E_CLIENT_GONE: i32 = 150;
 /// The request body ended before its length: HTTP status 400.
-pub const FCGATE_E_BODY_SHORT: i32 = Cause::RequestBodyShort as i32;
+pub const FCGATE_E_BODY_SHORT: i32 = 151;
 /// The request body could not be read: HTTP status 400.
-pub const FCGATE_E_BODY: i32 = Cause::RequestBody as i32;
+pub const FCGATE_E_BODY: i32 = 152;
 /// The host gave the exchange up: a callback said so, or `fcgate_exchange_abort`.
-pub const FCGATE_E_ABORTED: i32 = Cause::Aborted as i32;
+pub const FCGATE_E_ABORTED: i32 = 153;
 /// The application wrote a line to STDERR that `catch_stderr` names: HTTP status 500.
-pub const FCGATE_E_CAUGHT_STDERR: i32 = Cause::CaughtStderr as i32;
+pub const FCGATE_E_CAUGHT_STDERR: i32 = 154;
 /// Descriptors, memory or disk ran out in this process: HTTP status 503.
-pub const FCGATE_E_RESOURCES: i32 = Cause::Resources as i32;
+pub const FCGATE_E_RESOURCES: i32 = 160;
 
 /// Bytes of [`fcgate_error::pool`].
 pub const FCGATE_ERROR_POOL: usize = 128;
@@ -123,6 +123,36 @@ pub struct fcgate_error {
 }
 
 const _: () = assert!(size_of::<fcgate_error>() == 1024);
+
+// cbindgen writes literals only, so that the numbers stand here and there; this keeps them one.
+const _: () = {
+    assert!(FCGATE_E_QUEUE_FULL == Cause::QueueFull as i32);
+    assert!(FCGATE_E_QUEUE_TIMEOUT == Cause::QueueTimeout as i32);
+    assert!(FCGATE_E_CONNECT == Cause::Connect as i32);
+    assert!(FCGATE_E_CONNECT_TIMEOUT == Cause::ConnectTimeout as i32);
+    assert!(FCGATE_E_NO_POOL == Cause::NoPool as i32);
+    assert!(FCGATE_E_CLOSED == Cause::Closed as i32);
+    assert!(FCGATE_E_CLOSED_IN_HEAD == Cause::ClosedInHead as i32);
+    assert!(FCGATE_E_CLOSED_IN_BODY == Cause::ClosedInBody as i32);
+    assert!(FCGATE_E_PROTOCOL == Cause::Protocol as i32);
+    assert!(FCGATE_E_SEND_TIMEOUT == Cause::SendTimeout as i32);
+    assert!(FCGATE_E_HEAD_TIMEOUT == Cause::HeadTimeout as i32);
+    assert!(FCGATE_E_READ_TIMEOUT == Cause::ReadTimeout as i32);
+    assert!(FCGATE_E_TOTAL_TIMEOUT == Cause::TotalTimeout as i32);
+    assert!(FCGATE_E_BAD_HEAD == Cause::BadHead as i32);
+    assert!(FCGATE_E_NO_HEAD == Cause::NoHead as i32);
+    assert!(FCGATE_E_SHORT_BODY == Cause::ShortBody as i32);
+    assert!(FCGATE_E_OVERLOADED == Cause::Overloaded as i32);
+    assert!(FCGATE_E_CANT_MULTIPLEX == Cause::CantMultiplex as i32);
+    assert!(FCGATE_E_UNKNOWN_ROLE == Cause::UnknownRole as i32);
+    assert!(FCGATE_E_UNKNOWN_STATUS == Cause::UnknownStatus as i32);
+    assert!(FCGATE_E_CLIENT_GONE == Cause::ClientGone as i32);
+    assert!(FCGATE_E_BODY_SHORT == Cause::RequestBodyShort as i32);
+    assert!(FCGATE_E_BODY == Cause::RequestBody as i32);
+    assert!(FCGATE_E_ABORTED == Cause::Aborted as i32);
+    assert!(FCGATE_E_CAUGHT_STDERR == Cause::CaughtStderr as i32);
+    assert!(FCGATE_E_RESOURCES == Cause::Resources as i32);
+};
 
 impl Default for fcgate_error {
     fn default() -> Self {

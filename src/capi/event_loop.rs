@@ -24,9 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Watch for reading; ready to be read.
-pub const FCGATE_READABLE: u32 = READABLE;
+pub const FCGATE_READABLE: u32 = 1;
 /// Watch for writing; ready to be written.
-pub const FCGATE_WRITABLE: u32 = WRITABLE;
+pub const FCGATE_WRITABLE: u32 = 2;
+
+const _: () = assert!(FCGATE_READABLE == READABLE && FCGATE_WRITABLE == WRITABLE);
+
 /// No timer is needed.
 pub const FCGATE_NO_TIMER: u64 = u64::MAX;
 

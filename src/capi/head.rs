@@ -10,8 +10,18 @@ use std::ffi::c_char;
 /// The head of a response: status and fields as they are to be passed on; hop-by-hop fields and
 /// Status are taken out. Lent: in a callback until it returns, from fcgate_exchange_head until the
 /// exchange is freed.
-#[repr(transparent)]
-pub struct fcgate_head(ResponseHead);
+pub struct fcgate_head {
+    _opaque: [u8; 0],
+}
+
+/// The head behind a handle.
+///
+/// # Safety
+/// `head` is NULL or came from [`fcgate_head::of`] and is still lent.
+unsafe fn behind<'a>(head: *const fcgate_head) -> Option<&'a ResponseHead> {
+    // SAFETY: as this function's contract says; the pointer was one to a ResponseHead.
+    unsafe { shared(head.cast()) }
+}
 
 impl fcgate_head {
     pub(super) fn of(head: &ResponseHead) -> *const fcgate_head {
@@ -26,7 +36,7 @@ impl fcgate_head {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fcgate_head_status(head: *const fcgate_head) -> u32 {
     // SAFETY: as this function's contract says.
-    guard(0, || unsafe { shared(head) }.map_or(0, |head| u32::from(head.0.status())))
+    guard(0, || unsafe { behind(head) }.map_or(0, |head| u32::from(head.status())))
 }
 
 /// The application's own reason phrase; often empty: then the host's own for the status is right.
@@ -37,7 +47,7 @@ pub unsafe extern "C" fn fcgate_head_status(head: *const fcgate_head) -> u32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fcgate_head_reason(head: *const fcgate_head, length: *mut usize) -> *const c_char {
     // SAFETY: as this function's contract says.
-    let reason = guard(&b""[..], || unsafe { shared(head) }.map_or(&b""[..], |head| head.0.reason()));
+    let reason = guard(&b""[..], || unsafe { behind(head) }.map_or(&b""[..], |head| head.reason()));
     // SAFETY: as this function's contract says.
     unsafe { put(length, reason.len()) };
     reason.as_ptr().cast()
@@ -50,7 +60,7 @@ pub unsafe extern "C" fn fcgate_head_reason(head: *const fcgate_head, length: *m
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fcgate_head_field_count(head: *const fcgate_head) -> usize {
     // SAFETY: as this function's contract says.
-    guard(0, || unsafe { shared(head) }.map_or(0, |head| head.0.len()))
+    guard(0, || unsafe { behind(head) }.map_or(0, |head| head.len()))
 }
 
 /// The field at a place, in the application's order. Not NUL-terminated.
@@ -70,8 +80,8 @@ pub unsafe extern "C" fn fcgate_head_field(
 ) -> i32 {
     guard(FCGATE_E_PANIC, || {
         // SAFETY: as this function's contract says.
-        let Some(head) = (unsafe { shared(head) }) else { return FCGATE_E_ARGUMENT };
-        let Some((own_name, own_value)) = head.0.field(index) else { return FCGATE_E_NAME };
+        let Some(head) = (unsafe { behind(head) }) else { return FCGATE_E_ARGUMENT };
+        let Some((own_name, own_value)) = head.field(index) else { return FCGATE_E_NAME };
         // SAFETY: as this function's contract says.
         unsafe {
             put(name, own_name.as_ptr().cast());
@@ -98,10 +108,10 @@ pub unsafe extern "C" fn fcgate_head_find(
 ) -> i32 {
     guard(FCGATE_E_PANIC, || {
         // SAFETY: as this function's contract says.
-        let (Some(head), Some(name)) = (unsafe { shared(head) }, unsafe { text(name) }) else {
+        let (Some(head), Some(name)) = (unsafe { behind(head) }, unsafe { text(name) }) else {
             return FCGATE_E_ARGUMENT;
         };
-        let Some(own_value) = head.0.find(name.as_bytes()) else { return FCGATE_E_NAME };
+        let Some(own_value) = head.find(name.as_bytes()) else { return FCGATE_E_NAME };
         // SAFETY: as this function's contract says.
         unsafe {
             put(value, own_value.as_ptr().cast());
@@ -119,7 +129,7 @@ pub unsafe extern "C" fn fcgate_head_find(
 pub unsafe extern "C" fn fcgate_head_content_length(head: *const fcgate_head) -> u64 {
     guard(FCGATE_LENGTH_UNKNOWN, || {
         // SAFETY: as this function's contract says.
-        unsafe { shared(head) }.and_then(|head| head.0.content_length()).unwrap_or(FCGATE_LENGTH_UNKNOWN)
+        unsafe { behind(head) }.and_then(|head| head.content_length()).unwrap_or(FCGATE_LENGTH_UNKNOWN)
     })
 }
 
@@ -137,10 +147,10 @@ pub unsafe extern "C" fn fcgate_head_has_body(
     guard(0, || {
         // SAFETY: as this function's contract says.
         let (Some(head), Some(method)) =
-            (unsafe { shared(head) }, unsafe { bytes(method.cast(), method_length) })
+            (unsafe { behind(head) }, unsafe { bytes(method.cast(), method_length) })
         else {
             return 0;
         };
-        u32::from(method != b"HEAD" && !matches!(head.0.status(), 204 | 304))
+        u32::from(method != b"HEAD" && !matches!(head.status(), 204 | 304))
     })
 }

@@ -6,11 +6,18 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 /// A request failed.
-pub const FCGATE_LOG_ERROR: u32 = Level::Error as u32;
+pub const FCGATE_LOG_ERROR: u32 = 1;
 /// Something is wrong, but no request failed by it.
-pub const FCGATE_LOG_WARNING: u32 = Level::Warning as u32;
+pub const FCGATE_LOG_WARNING: u32 = 2;
 /// Worth knowing; also what applications write to STDERR.
-pub const FCGATE_LOG_NOTICE: u32 = Level::Notice as u32;
+pub const FCGATE_LOG_NOTICE: u32 = 3;
+
+// cbindgen writes literals only, so that the numbers stand here and there; this keeps them one.
+const _: () = {
+    assert!(FCGATE_LOG_ERROR == Level::Error as u32);
+    assert!(FCGATE_LOG_WARNING == Level::Warning as u32);
+    assert!(FCGATE_LOG_NOTICE == Level::Notice as u32);
+};
 
 /// Takes a log line of `length` bytes of UTF-8, without NUL and newline. Called by any thread that
 /// uses the gateway, several at once; it must not throw or longjmp, and must not free the gateway.
