@@ -16,6 +16,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// After a failure, addresses of a name that are older than this are looked up again.
@@ -75,6 +77,7 @@ pub struct Engine {
     turns: Vec<Turns>,
     param_files: Vec<Option<ParamFiles>>,
     on_idle: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    has_idle: AtomicBool,
 }
 
 impl fmt::Debug for Engine {
@@ -112,12 +115,18 @@ impl Engine {
             pools,
             turns,
             on_idle: OnceLock::new(),
+            has_idle: AtomicBool::new(false),
         })
     }
 
-    /// Has `call` called whenever a connection has become idle where none was before.
+    /// Has `call` called when a connection has become idle after [`Self::forget_idle`].
     pub fn set_on_idle(&self, call: Box<dyn Fn() + Send + Sync>) {
         let _ = self.on_idle.set(call);
+    }
+
+    /// Has the next connection that becomes idle told again.
+    pub fn forget_idle(&self) {
+        self.has_idle.store(false, Relaxed);
     }
 
     /// The pools, all balancers' one after another.
@@ -176,9 +185,10 @@ impl Engine {
             drop(link);
             return pool.discard(permit);
         }
-        let first = pool.idle() == 0;
         pool.checkin(link, permit, clock::milliseconds(now));
-        if first {
+        // The upkeep is told once, not for each connection: waking its thread costs more than the
+        // exchange itself.
+        if !self.has_idle.load(Relaxed) && !self.has_idle.swap(true, Relaxed) {
             if let Some(call) = self.on_idle.get() {
                 call();
             }

@@ -120,7 +120,7 @@ impl<C> Pool<C> {
     /// if as many as may be are idle.
     pub fn checkin(&self, connection: Box<C>, permit: Permit, now: u64) {
         let (connection, permit) = match self.queue.hand_over(Grant::Kept(connection, permit)) {
-            Ok(()) => return,
+            Ok(()) => return self.counters.reuses.add(1),
             Err(Grant::Kept(connection, permit)) => (connection, permit),
             Err(Grant::Connect(permit)) => return self.discard(permit),
         };

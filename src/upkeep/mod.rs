@@ -83,8 +83,9 @@ fn run(shared: &Shared, engine: &Weak<Engine>) {
         drop(state);
         let Some(engine) = engine.upgrade() else { return };
         let now = clock::milliseconds(clock::now());
-        // Looked at before: a connection that becomes idle meanwhile says so again.
+        // Before the look: a connection that becomes idle meanwhile says so again.
         shared.lock().has_idle = false;
+        engine.forget_idle();
         let mut left = false;
         for pool in engine.pools() {
             pool.expire_idle(now);

@@ -100,6 +100,7 @@ impl Request {
     fn path(&self) -> &str {
         match (self.param("PATH_INFO"), self.param("SCRIPT_NAME")) {
             ("", "") => "/",
+            ("", script) if script.ends_with("/index.php") => "/",
             ("", script) => script.rfind('/').map_or(script, |slash| &script[slash..]),
             (path, _) => path,
         }
@@ -231,7 +232,7 @@ fn answer(stream: &mut impl Write, out: &mut Vec<u8>, request: &Request) -> io::
 
 fn page(request: &Request) -> String {
     let mut html = String::from(
-        "<!doctype html><meta charset=utf-8><title>fcgate</title>\
+        "<!doctype html><html lang=en><meta charset=utf-8><title>fcgate</title>\
          <style>body{font:16px sans-serif;margin:2em}td{padding:.2em 1em;font-family:monospace}</style>\
          <h1>It works</h1><p>A FastCGI application answers through your web server. It was sent:</p><table>",
     );
