@@ -3,7 +3,7 @@
 
 use fcgate::cgi::ResponseHead;
 use fcgate::config::Config;
-use fcgate::drive::{Body, Client, Ended, Fact, GiveUp, Host, Request, forward};
+use fcgate::drive::{Body, Client, Fact, GiveUp, Host, Request, forward};
 use fcgate::gateway::Gateway;
 use fcgate_kit::PhpFpm;
 use std::os::fd::RawFd;
@@ -86,13 +86,12 @@ fn fetch(gateway: &Gateway, script: &Path, query: &str, body: Option<&[u8]>) -> 
     }
     let engine = gateway.engine();
     let mut host = Keep::default();
-    match forward(engine, engine.route(0).unwrap(), &mut request, &mut host) {
-        Ended::NotStarted(error) => Err(error.to_string()),
-        Ended::Over(over) => match over.scratch.exchange.failure() {
-            Some(failure) => Err(format!("{failure:?}")),
-            None if host.status == 200 => Ok(host.body),
-            None => Err(format!("status {}", host.status)),
-        },
+    let over = forward(engine, engine.route(0).unwrap(), &mut request, &mut host)
+        .map_err(|error| error.to_string())?;
+    match over.scratch.exchange.failure() {
+        Some(failure) => Err(format!("{failure:?}")),
+        None if host.status == 200 => Ok(host.body),
+        None => Err(format!("status {}", host.status)),
     }
 }
 

@@ -186,6 +186,19 @@ pub(super) fn copy_text(field: &mut [c_char], text: &str) {
     field[length] = 0;
 }
 
+/// As [`copy_text`], without a text in between: allocates nothing.
+pub(super) fn copy_display(field: &mut [c_char], value: &dyn std::fmt::Display) {
+    struct Field<'a>(&'a mut [c_char], usize);
+    impl std::fmt::Write for Field<'_> {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            copy_text(&mut self.0[self.1..], text);
+            self.1 = (self.1 + text.len()).min(self.0.len() - 1);
+            Ok(())
+        }
+    }
+    let _ = std::fmt::Write::write_fmt(&mut Field(field, 0), format_args!("{value}"));
+}
+
 impl fcgate_error {
     /// An error outside an exchange.
     pub(super) fn of(status: i32, text: &str) -> Self {
@@ -222,7 +235,8 @@ pub(super) unsafe fn answer(
     out: *mut fcgate_error,
     body: impl FnOnce() -> Result<(), Box<fcgate_error>>,
 ) -> i32 {
-    let error = guard(Err(panicked()), body).err().map_or_else(fcgate_error::default, |error| *error);
+    let result = guard(None, || Some(body())).unwrap_or_else(|| Err(panicked()));
+    let error = result.err().map_or_else(fcgate_error::default, |error| *error);
     // SAFETY: as this function's contract says.
     unsafe { error.put(out) }
 }
@@ -235,7 +249,7 @@ pub(super) unsafe fn answer_with<T>(
     out: *mut fcgate_error,
     body: impl FnOnce() -> Result<*mut T, Box<fcgate_error>>,
 ) -> *mut T {
-    match guard(Err(panicked()), body) {
+    match guard(None, || Some(body())).unwrap_or_else(|| Err(panicked())) {
         Ok(handle) => {
             // SAFETY: as this function's contract says.
             unsafe { fcgate_error::default().put(out) };

@@ -172,7 +172,7 @@ impl Looped {
 
     pub(super) fn info(&self) -> Option<fcgate_info> {
         if let Some(key) = self.key.get() {
-            return self.own.inspect(key, info::of);
+            return self.own.inspect(key, |exchange, address| info::of(exchange, &address));
         }
         let last = self.last.take()?;
         // SAFETY: a plain C structure, copied.
@@ -228,7 +228,7 @@ impl Events for CEvents {
 
     fn end(&self, exchange: &Exchange, address: &str, script: &str) {
         self.key.set(None);
-        self.last.set(Some(Box::new(info::of(exchange, address))));
+        self.last.set(Some(Box::new(info::of(exchange, &address))));
         let error = info::error_of(exchange, &self.engine, self.route, address, script).unwrap_or_default();
         if let Some(call) = self.events.end {
             // SAFETY: as above; the error is lent until the call returns.

@@ -10,7 +10,7 @@ use super::info::{self, fcgate_info};
 use super::request::fcgate_request;
 use crate::cgi::ResponseHead;
 use crate::drive::start;
-use crate::drive::{Client, Ended, GiveUp, Host, forward};
+use crate::drive::{Client, GiveUp, Host, forward};
 use std::ffi::{c_char, c_void};
 use std::os::fd::RawFd;
 
@@ -161,22 +161,19 @@ pub unsafe extern "C" fn fcgate_forward(
         let route =
             engine.route(index).ok_or_else(|| failed(FCGATE_E_NAME, "the route leads to no balancer"))?;
         let mut host = CHost { handler, user };
-        match forward(engine, route, &mut request.request, &mut host) {
-            Ended::NotStarted(error) => Err(info::not_started(&error)),
-            Ended::Over(over) => {
-                let exchange = &over.scratch.exchange;
-                let address = engine.pool(route.balancer, exchange.pool()).address();
-                if !info.is_null() {
-                    // SAFETY: as this function's contract says.
-                    unsafe { fill(info, &info::of(exchange, &address.to_string())) };
-                }
-                if exchange.failure().is_none() {
-                    return Ok(());
-                }
-                let script = start::script(&over.scratch, start::target(&request.request));
-                info::error_of(exchange, engine, route, &address.to_string(), &script).map_or(Ok(()), Err)
-            }
+        let over = forward(engine, route, &mut request.request, &mut host)
+            .map_err(|error| info::not_started(&error))?;
+        let exchange = &over.scratch.exchange;
+        let address = engine.pool(route.balancer, exchange.pool()).address();
+        if !info.is_null() {
+            // SAFETY: as this function's contract says.
+            unsafe { fill(info, &info::of(exchange, address)) };
         }
+        if exchange.failure().is_none() {
+            return Ok(());
+        }
+        let script = start::script(&over.scratch, start::target(&request.request));
+        info::error_of(exchange, engine, route, &address.to_string(), &script).map_or(Ok(()), Err)
     };
     // SAFETY: as this function's contract says.
     unsafe { answer(error, body) }

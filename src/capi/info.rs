@@ -1,7 +1,7 @@
 //! What became of an exchange.
 #![allow(non_camel_case_types)]
 
-use super::error::{FCGATE_ERROR_POOL, copy_text, failed, fcgate_error};
+use super::error::{FCGATE_ERROR_POOL, copy_display, copy_text, failed, fcgate_error};
 use crate::drive::{Engine, StartError, report};
 use crate::exchange::{Exchange, Limits};
 use std::ffi::c_char;
@@ -51,7 +51,7 @@ fn micros(time: Duration) -> u64 {
 }
 
 /// What is known of an exchange.
-pub(super) fn of(exchange: &Exchange, address: &str) -> fcgate_info {
+pub(super) fn of(exchange: &Exchange, address: &dyn std::fmt::Display) -> fcgate_info {
     let times = exchange.times();
     let since = |at: Option<Duration>| at.map_or(0, |at| micros(at.saturating_sub(times.start)));
     let end = exchange.end();
@@ -74,7 +74,7 @@ pub(super) fn of(exchange: &Exchange, address: &str) -> fcgate_info {
         bytes_received: exchange.response.received(),
         pool: [0; FCGATE_ERROR_POOL],
     };
-    copy_text(&mut info.pool, address);
+    copy_display(&mut info.pool, address);
     info
 }
 

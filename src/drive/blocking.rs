@@ -213,8 +213,7 @@ impl Blocking {
     fn acquire(&mut self, reuse: bool) {
         self.drop_attempt();
         let Self { attempt, engine, scratch, parker, now, .. } = self;
-        let parker = parker.get_or_insert_with(Parker::new);
-        let make = || crate::pool::Waiter::thread(parker.unparker().clone());
+        let make = || crate::pool::Waiter::thread(parker.get_or_insert_with(Parker::new).unparker().clone());
         attempt.acquire(engine, &mut scratch.exchange, *now, reuse, make);
     }
 

@@ -699,7 +699,7 @@ impl EventLoop {
             }
         });
         let script = start::script(&slot.lease, start::target(&slot.request));
-        report_end(engine, slot.route, &slot.lease.exchange, balancer, &script);
+        report_end(engine, slot.route, &slot.lease.exchange, || script.clone());
         let address = self.address(&slot);
         if !slot.control.freed.get() {
             events.end(&slot.lease.exchange, &address, &script);

@@ -33,16 +33,14 @@ pub trait Host: Client {
     fn stderr_line(&mut self, line: &str) -> bool;
 }
 
-/// How a forwarded request ended.
-pub enum Ended {
-    /// It was never sent.
-    NotStarted(StartError),
-    /// It was sent; the exchange says how it went.
-    Over(Box<Blocking>),
-}
-
-/// Forwards a request and waits for its end.
-pub fn forward(engine: &Arc<Engine>, route: Route, request: &mut Request, host: &mut dyn Host) -> Ended {
+/// Forwards a request and waits for its end. The exchange that is returned is over and says how it
+/// went; an error says why it was never sent.
+pub fn forward(
+    engine: &Arc<Engine>,
+    route: Route,
+    request: &mut Request,
+    host: &mut dyn Host,
+) -> Result<Blocking, StartError> {
     let mut lease = engine.scratches.take();
     let settings = engine.settings(route);
     let spooled = start::needs_spool(request, settings);
@@ -57,7 +55,7 @@ pub fn forward(engine: &Arc<Engine>, route: Route, request: &mut Request, host: 
         Ok(now) => now,
         Err(error) => {
             report_start(engine, route, request, &error);
-            return Ended::NotStarted(error);
+            return Err(error);
         }
     };
     let body = request.lend_body();
@@ -65,9 +63,10 @@ pub fn forward(engine: &Arc<Engine>, route: Route, request: &mut Request, host: 
         Blocking::new(Arc::clone(engine), route.balancer, lease, body, now, host.wants_flush());
     run(&mut exchange, host, route, request);
     request.take_back_body(exchange.return_body());
-    let script = start::script(&exchange.scratch, start::target(request));
-    report_end(engine, route, &exchange.scratch.exchange, exchange.balancer(), &script);
-    Ended::Over(Box::new(exchange))
+    report_end(engine, route, &exchange.scratch.exchange, || {
+        start::script(&exchange.scratch, start::target(request))
+    });
+    Ok(exchange)
 }
 
 /// Takes the body whole before the application is asked.
@@ -190,20 +189,22 @@ pub(super) fn report_start(engine: &Engine, route: Route, request: &Request, err
     engine.log_error(&format!("{}: {error}; request {target}", engine.balancer_name(route.balancer)));
 }
 
-/// Counts the end of an exchange and writes to the log what a person should know of it.
-pub(super) fn report_end(engine: &Engine, route: Route, exchange: &Exchange, balancer: usize, script: &str) {
-    let pool = engine.pool(balancer, exchange.pool());
+/// Counts the end of an exchange and writes to the log what a person should know of it. `script`
+/// tells the script, where that is needed.
+pub(super) fn report_end(engine: &Engine, route: Route, exchange: &Exchange, script: impl Fn() -> String) {
+    let pool = engine.pool(route.balancer, exchange.pool());
     pool.counters().retries.add(u64::from(exchange.retries()));
-    let name = engine.balancer_name(balancer);
+    let name = engine.balancer_name(route.balancer);
     if let Some(failure) = exchange.failure() {
         pool.counters().failures.add(1);
         let address = pool.address().to_string();
         let limits = Limits::from(engine.settings(route));
-        engine.log_error(&report::failure(failure, name, &address, script, &limits, exchange.retries()));
+        engine.log_error(&report::failure(failure, name, &address, &script(), &limits, exchange.retries()));
     } else if let Some(notice) = exchange.notice() {
-        engine.log.write(Level::Warning, &report::notice(notice, name, &pool.address().to_string(), script));
+        let address = pool.address().to_string();
+        engine.log.write(Level::Warning, &report::notice(notice, name, &address, &script()));
     }
     for warning in exchange.response.head.warnings() {
-        engine.log.write(Level::Warning, &format!("{name}: {warning}; script {script}"));
+        engine.log.write(Level::Warning, &format!("{name}: {warning}; script {}", script()));
     }
 }

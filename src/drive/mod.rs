@@ -17,7 +17,7 @@ pub mod start;
 pub use blocking::{Blocking, Client, NoClient, Progress};
 pub use body::Body;
 pub use engine::{Engine, Link, Route};
-pub use forward::{Ended, GiveUp, Host, forward};
+pub use forward::{GiveUp, Host, forward};
 pub use log::{Level, Log, Sink};
 pub use request::{Fact, Request};
 pub use scratch::Scratch;

@@ -274,8 +274,8 @@ impl Pull {
         let State::Running(exchange) = &mut self.state else { return };
         let (engine, balancer, request) = (&self.engine, exchange.balancer(), &self.request);
         exchange.scratch.stderr.finish(|line| log_stderr(engine, balancer, request, line));
-        let script = start::script(&exchange.scratch, start::target(request));
-        report_end(engine, self.route, &exchange.scratch.exchange, balancer, &script);
+        let scratch = &exchange.scratch;
+        report_end(engine, self.route, &scratch.exchange, || start::script(scratch, start::target(request)));
     }
 
     /// Gives the exchange up, if it is not over.

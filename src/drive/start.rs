@@ -129,7 +129,7 @@ pub fn spool(lease: &mut Lease, route: &RouteSettings, piece: &[u8]) -> Result<(
     spool.append(piece, route.request_memory, Path::new(&route.spool_directory)).map_err(StartError::Spool)
 }
 
-/// Starts the exchange. `spooled` says that the body was laid aside whole.
+/// Starts the exchange, after [`check`]. `spooled` says that the body was laid aside whole.
 pub fn start(
     engine: &Engine,
     route: Route,
@@ -152,7 +152,10 @@ pub fn start(
         }
     }
     check_length(length, settings)?;
-    build(engine, route, request, lease, Some(length))?;
+    // Without a spooled body, `check` has made the params already.
+    if spooled {
+        build(engine, route, request, lease, Some(length))?;
+    }
     let scratch = &mut **lease;
     scratch.stderr.clear();
     scratch.body.start(source, length);
