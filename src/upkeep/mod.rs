@@ -97,9 +97,9 @@ fn run(shared: &Shared, engine: &Weak<Engine>) {
     }
 }
 
-/// How long until the next look: half of the shortest idle timeout of pools with idle connections.
+/// How long until the next look: half of the shortest idle timeout.
 fn step(engine: &Engine) -> Duration {
-    let pools = engine.pools().iter().filter(|pool| pool.idle() > 0);
+    let pools = engine.pools().iter().filter(|pool| pool.settings().keeps_connections());
     let shortest = pools.map(|pool| pool.settings().idle_timeout).min().unwrap_or(Duration::ZERO);
     (shortest / 2).max(SHORTEST)
 }
