@@ -70,7 +70,7 @@ $(LIBRARY): $(SOURCES)
 .PHONY: header
 header: ## write include/fcgate.h anew from src/capi
 	@scripts/rust
-	FCGATE_WRITE=1 $(CARGO) test $(CARGO_FLAGS) --test header
+	FCGATE_WRITE=1 $(CARGO) test $(CARGO_FLAGS) --test header --test documents
 
 .PHONY: check-header
 check-header: $(BUILD)/header.checked ## compile the header as C99, C11, C17 and C++11

@@ -1,0 +1,48 @@
+//! What is made from the table of settings: the README's table, and `modules/settings.h`.
+
+use std::path::Path;
+
+const BEGIN: &str = "<!-- settings: made by `make header` -->\n";
+const END: &str = "<!-- end of settings -->";
+
+fn is_as_made(name: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    if std::env::var_os("FCGATE_WRITE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, made).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == made, "{name} is not what the table of settings says: run `make header` and commit it");
+}
+
+/// S10: the README's table is the code's.
+#[test]
+fn the_readme_tells_the_settings() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let start = readme.find(BEGIN).expect("the mark before the table") + BEGIN.len();
+    let end = readme.find(END).expect("the mark behind the table");
+    let made = format!("{}{}{}", &readme[..start], fcgate::config::document::markdown(), &readme[end..]);
+    is_as_made("README.md", &made);
+}
+
+/// The servers' directive tables are made from the code's.
+#[test]
+fn the_modules_are_told_the_settings() {
+    is_as_made("modules/settings.h", &fcgate::config::document::header());
+}
+
+/// The README's first C program compiles as it stands.
+#[test]
+fn the_readme_program_compiles() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let program = readme.split("```c\n").nth(1).unwrap().split("```").next().unwrap();
+    let directory = fcgate_kit::Directory::new();
+    let source = directory.write("request.c", program);
+    let output = std::process::Command::new("cc")
+        .args(["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("include"))
+        .arg(source)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
