@@ -12,7 +12,10 @@ fn is_as_made(name: &str, made: &str) {
         std::fs::write(&path, made).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == made, "{name} is not what the table of settings says: run `make header` and commit it");
+    assert!(
+        committed == made,
+        "{name} is not what the table of settings says: run `make header` and commit it"
+    );
 }
 
 /// S10: the README's table is the code's.
