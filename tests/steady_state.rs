@@ -137,7 +137,7 @@ fn a_kept_exchange_takes_two_system_calls() {
         .args(["-f", "-qq", "-e", "signal=none", "-o", "/dev/stdout"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "a_kept_exchange_takes_two_system_calls", "--test-threads=1"])
-        .env(CHILD, application.address().to_string())
+        .env(CHILD, application.address())
         .output()
         .expect("strace is not installed (Debian: apt-get install strace)");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

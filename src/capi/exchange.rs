@@ -31,7 +31,7 @@ pub struct fcgate_exchange {
 }
 
 pub(super) enum Kind {
-    Pulled(Pulled),
+    Pulled(Box<Pulled>),
     Looped(Looped),
     /// A panic was caught in it.
     Poisoned,
@@ -89,8 +89,9 @@ unsafe fn with_pulled(
     // SAFETY: as this function's contract says.
     let status = unsafe { answer(error, run) };
     if status == FCGATE_E_PANIC {
-        // SAFETY: as this function's contract says; what panics while it is dropped is caught too.
+        // What panics while it is dropped is caught too.
         guard((), || {
+            // SAFETY: as this function's contract says.
             if let Some(exchange) = unsafe { exclusive(exchange) } {
                 exchange.kind = Kind::Poisoned;
             }
@@ -128,7 +129,7 @@ pub unsafe extern "C" fn fcgate_exchange_open(
             engine.route(index).ok_or_else(|| failed(FCGATE_E_NAME, "the route leads to no balancer"))?;
         let request = std::mem::take(&mut request.request);
         let pull = Pull::open(engine, route, request).map_err(|error| info::not_started(&error))?;
-        let kind = Kind::Pulled(Pulled { pull, engine: Arc::clone(engine), route });
+        let kind = Kind::Pulled(Box::new(Pulled { pull, engine: Arc::clone(engine), route }));
         Ok(hand_out(fcgate_exchange { kind }))
     };
     // SAFETY: as this function's contract says.
@@ -183,7 +184,7 @@ pub unsafe extern "C" fn fcgate_exchange_head(
     error: *mut fcgate_error,
 ) -> i32 {
     let body = |pulled: &mut Pulled| {
-        let result = pulled.pull.head().map(|own| fcgate_head::of(own));
+        let result = pulled.pull.head().map(fcgate_head::of);
         let own = result.map_err(|error| pulled.told(error))?;
         // SAFETY: as this function's contract says.
         unsafe { put(head, own) };

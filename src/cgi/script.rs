@@ -105,7 +105,7 @@ pub fn script_ends<'a>(path: &'a [u8], extension: &'a [u8]) -> impl Iterator<Ite
     let step = extension.len();
     (1..path.len() + 1).filter(move |end| {
         step > 0
-            && *end >= step + 1
+            && *end > step
             && path[end - step..*end] == *extension
             && path[end - step - 1] != b'/'
             && (*end == path.len() || path[*end] == b'/')

@@ -188,10 +188,10 @@ impl Attempt {
             return;
         }
         let pool = engine.pool(self.balancer, self.member);
-        if std::mem::take(&mut self.queued) {
-            if let Some(grant) = self.waiter.as_ref().and_then(|waiter| pool.cancel(waiter)) {
-                pool.give_back(grant, milliseconds(now));
-            }
+        if std::mem::take(&mut self.queued)
+            && let Some(grant) = self.waiter.as_ref().and_then(|waiter| pool.cancel(waiter))
+        {
+            pool.give_back(grant, milliseconds(now));
         }
         self.link = None;
         if std::mem::take(&mut self.trial) {

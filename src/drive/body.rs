@@ -44,6 +44,11 @@ impl Spool {
         self.file.as_ref().map_or(self.memory.len() as u64, SpoolFile::len)
     }
 
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Appends bytes; beyond `in_memory` of them all go to a file in `directory`.
     pub fn append(&mut self, bytes: &[u8], in_memory: u64, directory: &Path) -> io::Result<()> {
         if self.file.is_none() {

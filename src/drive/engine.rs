@@ -188,10 +188,11 @@ impl Engine {
         pool.checkin(link, permit, clock::milliseconds(now));
         // The upkeep is told once, not for each connection: waking its thread costs more than the
         // exchange itself.
-        if !self.has_idle.load(Relaxed) && !self.has_idle.swap(true, Relaxed) {
-            if let Some(call) = self.on_idle.get() {
-                call();
-            }
+        if !self.has_idle.load(Relaxed)
+            && !self.has_idle.swap(true, Relaxed)
+            && let Some(call) = self.on_idle.get()
+        {
+            call();
         }
     }
 

@@ -668,19 +668,19 @@ impl EventLoop {
             let handle = u64::from(places.registrations) << 32 | (key.index as u64 + 1);
             slot.registration = Some(Registration { handle, fd, interest: 0 });
         }
-        if let Some(registration) = &mut slot.registration {
-            if registration.interest != interest {
-                registration.interest = interest;
-                self.hooks.watch(registration.handle, registration.fd, interest);
-            }
+        if let Some(registration) = &mut slot.registration
+            && registration.interest != interest
+        {
+            registration.interest = interest;
+            self.hooks.watch(registration.handle, registration.fd, interest);
         }
     }
 
     fn unregister(&self, slot: &mut Slot) {
-        if let Some(registration) = slot.registration.take() {
-            if registration.interest != 0 {
-                self.hooks.watch(registration.handle, registration.fd, 0);
-            }
+        if let Some(registration) = slot.registration.take()
+            && registration.interest != 0
+        {
+            self.hooks.watch(registration.handle, registration.fd, 0);
         }
     }
 

@@ -146,10 +146,8 @@ pub fn start(
         Body::File(file) => (Source::File(*file), file.len()),
         Body::Pieces(length) => (Source::Host, length.unwrap_or(0)),
     };
-    if spooled {
-        if let Some(announced) = request.body_length().filter(|announced| *announced != length) {
-            return Err(StartError::Body { came: length, announced: Some(announced) });
-        }
+    if spooled && let Some(announced) = request.body_length().filter(|announced| *announced != length) {
+        return Err(StartError::Body { came: length, announced: Some(announced) });
     }
     check_length(length, settings)?;
     // Without a spooled body, `check` has made the params already.

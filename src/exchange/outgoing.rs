@@ -140,7 +140,7 @@ impl Outgoing {
         }
         let framed = self.framed_len();
         let in_piece = self.framed_sent % (MAX_CONTENT + HEADER_LEN);
-        (self.framed_sent == framed || in_piece == 0) && self.tail_sent % HEADER_LEN == 0
+        (self.framed_sent == framed || in_piece == 0) && self.tail_sent.is_multiple_of(HEADER_LEN)
     }
 
     /// The unsent bytes: of the head, of `chunk` with its record headers, of the end of STDIN.
