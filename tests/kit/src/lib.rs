@@ -21,6 +21,7 @@ pub mod bytes;
 pub mod cookies;
 pub mod directory;
 pub mod form;
+pub mod fuzz;
 pub mod http;
 mod listener;
 pub mod php_fpm;
