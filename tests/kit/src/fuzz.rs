@@ -145,11 +145,11 @@ struct NoFiles;
 
 impl Files for NoFiles {
     fn is_regular_file(&self, path: &[u8]) -> bool {
-        path.len() % 3 != 0
+        !path.len().is_multiple_of(3)
     }
 
     fn is_directory(&self, path: &[u8]) -> bool {
-        path.len() % 2 == 0
+        path.len().is_multiple_of(2)
     }
 
     fn resolve(&self, _: &[u8], _: &mut Vec<u8>) -> bool {
