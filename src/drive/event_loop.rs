@@ -173,6 +173,9 @@ impl EventLoop {
         });
         if !spooled {
             self.begin(&mut slot, false)?;
+        } else {
+            // The body is asked for in the loop's next turn.
+            slot.deadline = Some(clock::now());
         }
         let key = self.place(&slot.control);
         if slot.begun {
@@ -314,7 +317,7 @@ impl EventLoop {
         let Some(control) = self.control(key) else { return };
         note(&control);
         if let Some((key, slot)) = self.take(key) {
-            if slot.begun || control.freed.get() {
+            if slot.begun || control.freed.get() || control.aborted.get() {
                 self.run(key, slot);
             } else {
                 self.put_back(key, slot);
@@ -419,6 +422,12 @@ impl EventLoop {
     fn run(&self, key: Key, mut slot: Box<Slot>) {
         let mut now = clock::now();
         let mut budget = BUDGET;
+        if !slot.begun && !slot.control.freed.get() && !slot.control.aborted.get() {
+            return self.ask_for_body(key, slot);
+        }
+        if !slot.begun {
+            slot.lease.exchange.start_unsent(now);
+        }
         loop {
             if slot.control.freed.get() {
                 slot.lease.exchange.handle_abort(now);
@@ -475,6 +484,17 @@ impl EventLoop {
                 Action::Abort => send_abort(&mut slot),
                 Action::Finish { keep } => return self.finish(key, slot, keep, now),
             }
+        }
+    }
+
+    /// Has the host send a body that is taken whole before the exchange begins.
+    fn ask_for_body(&self, key: Key, mut slot: Box<Slot>) {
+        slot.deadline = None;
+        let asked = std::mem::replace(&mut slot.body_wanted, true);
+        let events = Rc::clone(&slot.events);
+        self.put_back(key, slot);
+        if !asked {
+            events.writable();
         }
     }
 

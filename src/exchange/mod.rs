@@ -219,6 +219,15 @@ impl Exchange {
         self.begin_attempt();
     }
 
+    /// Starts an exchange whose request never came to be, for it to be given up in order.
+    pub fn start_unsent(&mut self, now: Duration) {
+        self.times.start(now);
+        self.outgoing.prepare(self.role, &[], 0);
+        self.failure = None;
+        self.notice = None;
+        self.begin_attempt();
+    }
+
     fn begin_attempt(&mut self) {
         self.step = Step::Acquire;
         self.response.clear(self.is_head_request);
