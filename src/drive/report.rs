@@ -88,6 +88,9 @@ pub fn notice(notice: Notice, balancer: &str, address: &str, script: &str) -> St
         Notice::NoEnd => {
             "the application did not end the request with END_REQUEST; the connection was closed".into()
         }
+        Notice::Violation(violation) => {
+            format!("the application sent {violation} after its response; the connection was closed")
+        }
         Notice::EarlyEnd => {
             "the application answered before it had read the whole request; the connection was closed".into()
         }

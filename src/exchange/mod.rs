@@ -142,6 +142,8 @@ pub enum Notice {
     NoEnd,
     /// The application answered before it had the whole request.
     EarlyEnd,
+    /// The application broke the protocol after its response was whole.
+    Violation(Violation),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -710,6 +712,7 @@ impl Exchange {
             ProtocolStatus::Other(_) => (None, Cause::UnknownStatus),
         };
         match refused {
+            _ if self.stdout_ended && self.response.has_head() => self.succeed(now, false),
             (Some(ended), cause) if !self.response_byte => self.repeat_or_fail(now, ended, cause),
             (_, cause) => {
                 let detail = format!("protocol status {}", end.protocol_status.to_wire());
@@ -723,6 +726,10 @@ impl Exchange {
     pub fn handle_violation(&mut self, now: Duration, violation: Violation) {
         if self.step == Step::Finished {
             self.keep = false;
+        } else if self.stdout_ended && self.response.has_head() {
+            // The client has its answer; only the connection is lost.
+            self.notice = Some(Notice::Violation(violation));
+            self.succeed(now, false);
         } else {
             self.fail_with(now, Cause::Protocol, violation.to_string());
         }

@@ -276,9 +276,13 @@ fn an_early_end_delivers_and_drops() {
 #[test]
 fn a_violation_drops_the_connection() {
     let mut world = World::start(|_| {});
-    world.sent().receive(&[stdout(1, HEAD), stdout(1, b""), stdout(1, b"late")].concat());
+    world.sent().receive(&[stdout(1, HEAD), stdout(0, b"late")].concat());
     assert_eq!(world.cause(), Some(Cause::Protocol));
     assert!(!world.kept());
+    let mut world = World::start(|_| {});
+    world.sent().receive(&[stdout(1, HEAD), stdout(1, b""), stdout(1, b"late")].concat());
+    assert_eq!((world.cause(), world.completes), (None, 1));
+    assert!(!world.kept() && matches!(world.exchange.notice(), Some(Notice::Violation(_))));
 }
 
 /// F16: bytes after the end spoil a connection that would have been kept.

@@ -18,6 +18,7 @@
 pub mod application;
 pub mod builder;
 pub mod bytes;
+pub mod cases;
 pub mod cookies;
 pub mod directory;
 pub mod form;
