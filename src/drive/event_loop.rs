@@ -200,7 +200,7 @@ impl EventLoop {
         if socket == WAKER {
             return self.wake();
         }
-        let index = (socket & 0xFFFF_FFFF) as usize - 1;
+        let Some(index) = ((socket & 0xFFFF_FFFF) as usize).checked_sub(1) else { return };
         let Some((key, mut slot)) = self.take_if(index, |slot| {
             slot.registration.as_ref().is_some_and(|registration| registration.handle == socket)
         }) else {

@@ -1,0 +1,297 @@
+/* Level C as a C program meets it: callbacks that free, pause, abort and start. */
+#define _POSIX_C_SOURCE 200809L
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <poll.h>
+#include <cmocka.h>
+#include <fcgate.h>
+
+#define MOST 64
+
+static struct { uint64_t socket; int fd; uint32_t interest; } watched[MOST];
+static int64_t timer_ms = -1;
+static fcgate_gateway *gateway;
+static fcgate_loop *loop;
+static fcgate_error error;
+
+/* What one exchange is to do, and did. */
+struct story {
+    int free_in_head, free_in_data, abort_in_data, pause_in_head;
+    int heads, completes, ends, writables;
+    size_t length, body_left;
+    int32_t status;
+    fcgate_exchange *exchange;
+};
+
+static void watch(void *user, uint64_t socket, int32_t fd, uint32_t interest)
+{
+    int i, place = -1;
+
+    (void)user;
+    for (i = 0; i < MOST; i++)
+        if (watched[i].interest && watched[i].socket == socket)
+            place = i;
+    for (i = 0; place < 0 && i < MOST; i++)
+        if (!watched[i].interest)
+            place = i;
+    assert_true(place >= 0);
+    watched[place].socket = socket, watched[place].fd = fd, watched[place].interest = interest;
+}
+
+static void timer(void *user, uint64_t milliseconds)
+{
+    (void)user;
+    timer_ms = milliseconds == FCGATE_NO_TIMER ? -1 : (int64_t)milliseconds;
+}
+
+static int32_t on_head(void *user, fcgate_exchange *exchange, const fcgate_head *head)
+{
+    struct story *story = user;
+
+    story->heads++;
+    assert_int_equal(fcgate_head_status(head), 200);
+    if (story->pause_in_head)
+        fcgate_exchange_pause(exchange, 1);
+    if (story->free_in_head)
+        fcgate_exchange_free(exchange), story->exchange = NULL;
+    return FCGATE_OK;
+}
+
+static int32_t on_data(void *user, fcgate_exchange *exchange, const void *bytes, size_t length)
+{
+    struct story *story = user;
+
+    assert_non_null(bytes);
+    story->length += length;
+    if (story->abort_in_data)
+        fcgate_exchange_abort(exchange);
+    if (story->free_in_data)
+        fcgate_exchange_free(exchange), story->exchange = NULL;
+    return FCGATE_OK;
+}
+
+static void on_writable(void *user, fcgate_exchange *exchange)
+{
+    static char piece[50000];
+    struct story *story = user;
+    size_t taken, length;
+    int32_t status = FCGATE_OK;
+
+    story->writables++;
+    memset(piece, 'p', sizeof piece);
+    while (story->body_left > 0 && status == FCGATE_OK) {
+        length = story->body_left < sizeof piece ? story->body_left : sizeof piece;
+        status = fcgate_exchange_send(exchange, piece, length, length == story->body_left ? FCGATE_END : 0, &taken);
+        assert_true(status == FCGATE_OK || status == FCGATE_AGAIN);
+        story->body_left -= taken;
+    }
+}
+
+static void on_complete(void *user, fcgate_exchange *exchange)
+{
+    (void)exchange;
+    ((struct story *)user)->completes++;
+}
+
+static void on_end(void *user, fcgate_exchange *exchange, int32_t status, const fcgate_error *told)
+{
+    struct story *story = user;
+    fcgate_info info = { .struct_size = sizeof info };
+
+    assert_int_equal(told->status, status);
+    assert_int_equal(fcgate_exchange_info(exchange, &info), FCGATE_OK);
+    story->ends++;
+    story->status = status;
+    fcgate_exchange_free(exchange);
+    story->exchange = NULL;
+}
+
+static const fcgate_events events = { sizeof events, 0, on_head, on_data, NULL, on_writable, on_complete, on_end };
+
+static void start(struct story *story, const char *method, const char *target)
+{
+    fcgate_request *request = fcgate_request_new();
+
+    fcgate_request_fact(request, FCGATE_METHOD, method, strlen(method));
+    fcgate_request_fact(request, FCGATE_TARGET, target, strlen(target));
+    if (story->body_left)
+        fcgate_request_body_length(request, story->body_left);
+    story->exchange = fcgate_exchange_start(loop, NULL, request, &events, story, &error);
+    assert_non_null(story->exchange);
+    assert_int_equal(story->heads + story->ends + story->writables, 0);
+    fcgate_request_free(request);
+}
+
+/* One turn of the loop; 0 when nothing happened for so long. */
+static int turn(int milliseconds)
+{
+    struct pollfd ready[MOST];
+    uint64_t sockets[MOST];
+    int i, count = 0, some, wait = timer_ms >= 0 && timer_ms < milliseconds ? (int)timer_ms : milliseconds;
+
+    for (i = 0; i < MOST; i++)
+        if (watched[i].interest) {
+            ready[count].fd = watched[i].fd;
+            ready[count].events = (short)((watched[i].interest & FCGATE_READABLE ? POLLIN : 0)
+                                          | (watched[i].interest & FCGATE_WRITABLE ? POLLOUT : 0));
+            sockets[count++] = watched[i].socket;
+        }
+    some = poll(ready, (nfds_t)count, wait);
+    for (i = 0; i < count; i++)
+        if (ready[i].revents)
+            fcgate_loop_ready(loop, sockets[i], (ready[i].revents & ~POLLOUT ? FCGATE_READABLE : 0u)
+                                                    | (ready[i].revents & ~POLLIN ? FCGATE_WRITABLE : 0u));
+    if (some == 0 && timer_ms >= 0 && timer_ms <= milliseconds) {
+        timer_ms = -1;
+        fcgate_loop_expire(loop);
+        return 1;
+    }
+    return some > 0;
+}
+
+static void run_to_end(struct story *story)
+{
+    int turns;
+
+    for (turns = 0; story->exchange && turns < 100000; turns++)
+        turn(2000);
+    assert_null(story->exchange);
+}
+
+static int set_up(void **state)
+{
+    fcgate_loop_hooks hooks = { sizeof hooks, 0, watch, timer };
+    char line[512];
+
+    (void)state;
+    snprintf(line, sizeof line, "%s max_connections=2 request_body=stream", getenv("FCGATE_TEST_POOL"));
+    gateway = fcgate_open(line, &error);
+    loop = fcgate_loop_new(gateway, &hooks, NULL, &error);
+    return gateway && loop ? 0 : 1;
+}
+
+static int tear_down(void **state)
+{
+    int i;
+
+    (void)state;
+    fcgate_loop_free(loop);
+    for (i = 0; i < MOST; i++)
+        assert_int_equal(watched[i].interest, 0);
+    fcgate_gateway_free(gateway);
+    timer_ms = -1;
+    return 0;
+}
+
+static void exchanges_run_side_by_side(void **state)
+{
+    struct story stories[20] = { { 0 } };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 20; i++)
+        start(&stories[i], "GET", "/large?bytes=200000");
+    for (i = 0; i < 20; i++) {
+        run_to_end(&stories[i]);
+        assert_int_equal(stories[i].status, FCGATE_OK);
+        assert_int_equal(stories[i].length, 200000);
+        assert_int_equal(stories[i].completes, 1);
+    }
+}
+
+static void a_body_is_sent_as_it_is_wanted(void **state)
+{
+    struct story story = { .body_left = 3000000 };
+
+    (void)state;
+    start(&story, "POST", "/echo");
+    run_to_end(&story);
+    assert_int_equal(story.status, FCGATE_OK);
+    assert_int_equal(story.length, 3000000);
+    assert_true(story.writables > 0);
+}
+
+static void callbacks_may_free(void **state)
+{
+    struct story in_head = { .free_in_head = 1 }, in_data = { .free_in_data = 1 }, after = { 0 };
+
+    (void)state;
+    start(&in_head, "GET", "/large?bytes=500000");
+    run_to_end(&in_head);
+    assert_int_equal(in_head.length + (size_t)in_head.ends, 0);
+    start(&in_data, "GET", "/large?bytes=500000");
+    run_to_end(&in_data);
+    assert_int_equal(in_data.ends, 0);
+    start(&after, "GET", "/large?bytes=500000");
+    run_to_end(&after);
+    assert_int_equal(after.length, 500000);
+}
+
+static void callbacks_may_abort(void **state)
+{
+    struct story story = { .abort_in_data = 1 };
+
+    (void)state;
+    start(&story, "GET", "/large?bytes=5000000");
+    run_to_end(&story);
+    assert_int_equal(story.ends, 1);
+    assert_int_equal(story.status, FCGATE_E_ABORTED);
+    assert_true(story.length < 5000000);
+}
+
+static void a_paused_exchange_waits(void **state)
+{
+    struct story story = { .pause_in_head = 1 };
+    size_t before;
+
+    (void)state;
+    start(&story, "GET", "/large?bytes=2000000");
+    while (story.heads == 0)
+        turn(2000);
+    before = story.length;
+    while (turn(100))
+        ;
+    assert_int_equal(story.length, before);
+    fcgate_exchange_pause(story.exchange, 0);
+    run_to_end(&story);
+    assert_int_equal(story.length, 2000000);
+}
+
+static void a_stale_socket_is_passed_over(void **state)
+{
+    (void)state;
+    fcgate_loop_ready(loop, UINT64_MAX, FCGATE_READABLE);
+    fcgate_loop_ready(loop, (uint64_t)1 << 32 | 1, FCGATE_READABLE);
+    fcgate_loop_ready(loop, (uint64_t)7 << 32, FCGATE_READABLE);
+    fcgate_loop_expire(loop);
+}
+
+static void an_exchange_in_flight_ends_with_its_loop(void **state)
+{
+    struct story story = { 0 };
+
+    (void)state;
+    start(&story, "GET", "/slow?ms=20000");
+    turn(50);
+    fcgate_exchange_free(story.exchange);
+    assert_int_equal(story.ends, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(exchanges_run_side_by_side, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_body_is_sent_as_it_is_wanted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(callbacks_may_free, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(callbacks_may_abort, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_paused_exchange_waits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stale_socket_is_passed_over, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_exchange_in_flight_ends_with_its_loop, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
