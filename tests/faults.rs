@@ -1,0 +1,293 @@
+//! Faults over real sockets: what an application, a network or an administrator does to it.
+
+use fcgate::cgi::ResponseHead;
+use fcgate::config::Config;
+use fcgate::drive::{Body, Client, Fact, GiveUp, Host, Request, forward};
+use fcgate::exchange::Cause;
+use fcgate::gateway::Gateway;
+use fcgate_kit::{Application, Directory, Gate, Reply, Step};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[derive(Default)]
+struct Keep {
+    status: u16,
+    body: Vec<u8>,
+    client: Option<UnixStream>,
+    /// What the body callback gives; `None`: it can't be read.
+    pieces: Option<Vec<Vec<u8>>>,
+}
+
+impl Client for Keep {
+    fn fd(&self) -> Option<RawFd> {
+        self.client.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    fn is_gone(&mut self) -> bool {
+        false
+    }
+}
+
+impl Host for Keep {
+    fn body(&mut self, buffer: &mut [u8]) -> Result<usize, GiveUp> {
+        let pieces = self.pieces.as_mut().ok_or(GiveUp)?;
+        let piece = if pieces.is_empty() { Vec::new() } else { pieces.remove(0) };
+        buffer[..piece.len()].copy_from_slice(&piece);
+        Ok(piece.len())
+    }
+
+    fn head(&mut self, head: &ResponseHead) -> Result<(), GiveUp> {
+        self.status = head.status();
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<(), GiveUp> {
+        self.body.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn wants_flush(&self) -> bool {
+        false
+    }
+
+    fn flush(&mut self) -> Result<(), GiveUp> {
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<(), GiveUp> {
+        Ok(())
+    }
+
+    fn stderr_line(&mut self, _: &str) -> bool {
+        true
+    }
+}
+
+fn gateway(line: &str) -> Gateway {
+    let mut config = Config::from_line(line).unwrap();
+    if config.route_count() == 0 {
+        config.route("", None, Some("default")).unwrap();
+    }
+    Gateway::new(Arc::new(config.freeze().unwrap()), None).unwrap()
+}
+
+fn request(method: &str, body: Body) -> Request {
+    let mut request = Request::default();
+    request.body = body;
+    request.fact(Fact::Method, method.as_bytes());
+    request.fact(Fact::Target, b"/x.php");
+    request
+}
+
+/// One request; its body, or the cause of its failure.
+fn send(gateway: &Gateway, mut request: Request, host: &mut Keep) -> Result<Vec<u8>, Cause> {
+    let engine = gateway.engine();
+    let over = forward(engine, engine.route(0).unwrap(), &mut request, host).expect("not started");
+    match over.scratch.exchange.failure() {
+        Some(failure) => Err(failure.cause),
+        None => Ok(std::mem::take(&mut host.body)),
+    }
+}
+
+fn get(gateway: &Gateway) -> Result<Vec<u8>, Cause> {
+    send(gateway, request("GET", Body::None), &mut Keep::default())
+}
+
+fn post(gateway: &Gateway, body: &[u8]) -> Result<Vec<u8>, Cause> {
+    send(gateway, request("POST", Body::Bytes(body.to_vec())), &mut Keep::default())
+}
+
+fn page() -> Reply {
+    Reply::page(200, "ok")
+}
+
+/// F1, F12: an application that is away is waited for, its socket missing and made anew.
+#[test]
+fn a_restart_is_waited_out() {
+    let directory = Directory::new();
+    let path = directory.join("app.sock");
+    let gateway = gateway(&format!("unix:{} restart_window=20s", path.display()));
+    std::thread::scope(|scope| {
+        let answers: Vec<_> = (0..4).map(|_| scope.spawn(|| post(&gateway, b"once"))).collect();
+        while gateway.engine().pools()[0].health().is_up() {
+            std::thread::yield_now();
+        }
+        let application = Application::unix_at(&path).reply(page()).start();
+        for answer in answers {
+            assert_eq!(answer.join().unwrap(), Ok(b"ok".to_vec()));
+        }
+        assert_eq!(application.count("POST"), 4);
+    });
+}
+
+/// F1: beyond the window the request fails, and says how.
+#[test]
+fn an_application_that_stays_away_is_an_error() {
+    let gateway = gateway("unix:/nowhere/at/all.sock restart_window=200ms");
+    assert_eq!(get(&gateway), Err(Cause::Connect));
+}
+
+/// F4: kept connections that the application has closed are not seen, by GET nor by POST.
+#[test]
+fn stale_connections_are_not_seen() {
+    for method in ["GET", "POST"] {
+        let application = Application::unix().reply(page()).start();
+        let gateway =
+            gateway(&format!("{} max_connections=4 reuse_non_idempotent=on", application.address()));
+        for _ in 0..3 {
+            assert!(get(&gateway).is_ok());
+            application.drop_connections();
+            let body = if method == "POST" { Body::Bytes(b"x".to_vec()) } else { Body::None };
+            assert!(send(&gateway, request(method, body), &mut Keep::default()).is_ok(), "{method}");
+        }
+        assert_eq!(application.requests().len(), 6);
+    }
+}
+
+/// F4: a POST that was taken and not answered reaches the application once, and fails.
+#[test]
+fn a_taken_post_is_not_repeated() {
+    let application = Application::unix().on_request(|_| vec![Step::Close]).start();
+    let gateway = gateway(&format!("{} restart_window=1s", application.address()));
+    assert_eq!(post(&gateway, b"x"), Err(Cause::Closed));
+    assert_eq!(application.count("POST"), 1);
+    assert_eq!(get(&gateway), Err(Cause::Closed));
+    assert_eq!(application.count("GET"), 2, "a GET is repeated once");
+}
+
+/// F6: each timeout where it belongs.
+#[test]
+fn a_stalled_application_times_out() {
+    let silent = Gate::new();
+    for (reply, settings, cause) in [
+        (Reply::new().stall(&silent), "head_timeout=300ms", Cause::HeadTimeout),
+        (Reply::new().stderr("dots").stall(&silent), "head_timeout=300ms", Cause::HeadTimeout),
+        (Reply::new().stdout("A: b\n\nhalf").stall(&silent), "read_timeout=300ms", Cause::ReadTimeout),
+        (Reply::new().stdout("A: b\n\nhalf").stall(&silent), "total_timeout=300ms", Cause::TotalTimeout),
+    ] {
+        let application = Application::unix().reply(reply).start();
+        let gateway = gateway(&format!("{} {settings}", application.address()));
+        assert_eq!(get(&gateway), Err(cause), "{settings}");
+    }
+    let application =
+        Application::unix().reply(Reply::new().stdout("A: b\n\nwhole").end_stdout().stall(&silent)).start();
+    let gateway = gateway(&format!("{} max_connections=1 end_timeout=200ms", application.address()));
+    assert_eq!(get(&gateway), Ok(b"whole".to_vec()));
+    assert_eq!(gateway.engine().pools()[0].idle(), 0, "a connection without its END_REQUEST was kept");
+}
+
+/// F7: a client that goes while the application is silent: the request is aborted soon.
+#[test]
+fn a_client_that_goes_is_noticed() {
+    let silent = Gate::new();
+    let application = Application::unix().reply(Reply::new().stall(&silent)).start();
+    let gateway = gateway(&format!("{} max_connections=1", application.address()));
+    let (client, server) = UnixStream::pair().unwrap();
+    let started = Instant::now();
+    let mut host = Keep { client: Some(server), ..Keep::default() };
+    drop(client);
+    assert_eq!(send(&gateway, request("GET", Body::None), &mut host), Err(Cause::ClientGone));
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert_eq!(gateway.engine().pools()[0].permits_used(), 0);
+}
+
+/// F8, E9: a body that ends early is never ended falsely, and every permit comes back.
+#[test]
+fn a_body_that_ends_early_is_refused() {
+    let application = Application::unix().reply(page()).start();
+    let gateway = gateway(&format!("{} max_connections=2 request_body=stream", application.address()));
+    for _ in 0..500 {
+        let mut host = Keep { pieces: Some(vec![b"some".to_vec()]), ..Keep::default() };
+        let result = send(&gateway, request("POST", Body::Pieces(Some(100))), &mut host);
+        assert_eq!(result, Err(Cause::RequestBodyShort));
+    }
+    assert_eq!(gateway.engine().pools()[0].permits_used(), 0);
+    assert_eq!(get(&gateway), Ok(b"ok".to_vec()));
+}
+
+/// F10: beyond the connections there is a queue, in order; beyond the queue an error.
+#[test]
+fn a_queue_stands_before_the_pool() {
+    let busy = Gate::new();
+    let application = Application::unix().reply(Reply::new().stall(&busy).stdout("A: b\n\nok").end()).start();
+    let full =
+        gateway(&format!("{} max_connections=1 queue_length=1 queue_timeout=20s", application.address()));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| get(&full));
+        application.wait_for_requests(1);
+        let second = scope.spawn(|| get(&full));
+        while full.engine().pools()[0].waiting() == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(get(&full), Err(Cause::QueueFull));
+        busy.open();
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (Ok(b"ok".to_vec()), Ok(b"ok".to_vec())));
+    });
+    let silent = Gate::new();
+    let application =
+        Application::unix().reply(Reply::new().stall(&silent).stdout("A: b\n\nok").end()).start();
+    let slow = gateway(&format!("{} max_connections=1 queue_timeout=200ms", application.address()));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| get(&slow));
+        application.wait_for_requests(1);
+        assert_eq!(get(&slow), Err(Cause::QueueTimeout));
+        silent.open();
+        assert!(first.join().unwrap().is_ok());
+    });
+}
+
+/// E2: KEEP_CONN is set if and only if the connection may be kept; `max_requests` is obeyed.
+#[test]
+fn connections_are_kept_as_set() {
+    for (settings, kept, connections) in [
+        ("", false, 6),
+        ("max_connections=2", true, 1),
+        ("keep_conn=on", true, 1),
+        ("max_connections=2 keep_conn=off", false, 6),
+    ] {
+        let application = Application::unix().reply(page()).start();
+        let gateway = gateway(&format!("{} {settings}", application.address()));
+        for n in 0..6 {
+            assert!(get(&gateway).is_ok());
+            assert_eq!(application.request(n).keep_conn, kept, "{settings}");
+        }
+        assert_eq!(gateway.engine().pools()[0].counters().connects.get(), connections, "{settings}");
+        application.assert_no_violations();
+    }
+    let application = Application::unix().reply(page()).start();
+    let gateway = gateway(&format!("{} max_connections=2 max_requests=3", application.address()));
+    let flags: Vec<bool> = (0..6)
+        .map(|n| {
+            assert!(get(&gateway).is_ok());
+            application.request(n).keep_conn
+        })
+        .collect();
+    assert_eq!(flags, [true, true, false, true, true, false]);
+}
+
+/// F14: bodies of any size arrive byte for byte, over every kind of address.
+#[test]
+fn large_bodies_arrive_whole_over_every_address() {
+    let body: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+    for builder in
+        [Application::unix(), Application::abstract_unix(), Application::tcp(), Application::tcp6()]
+    {
+        let application = builder.reply(page()).start();
+        for settings in ["", "request_body=stream", "max_connections=1"] {
+            let gateway = gateway(&format!("{} {settings}", application.address()));
+            let mut host =
+                Keep { pieces: Some(body.chunks(50_000).map(<[u8]>::to_vec).collect()), ..Keep::default() };
+            let length = Some(body.len() as u64).filter(|_| settings != "max_connections=1");
+            assert_eq!(send(&gateway, request("POST", Body::Pieces(length)), &mut host), Ok(b"ok".to_vec()));
+        }
+        for n in 0..3 {
+            let request = application.request(n);
+            assert!(request.stdin == body);
+            let length = request.params.iter().find(|(name, _)| name == b"CONTENT_LENGTH").unwrap();
+            assert_eq!(length.1, b"3000000");
+        }
+        application.assert_no_violations();
+    }
+}
