@@ -342,3 +342,40 @@ pub(super) unsafe fn route_index(own: &Arc<Shared>, route: *const fcgate_route) 
         Some(_) => Err(failed(FCGATE_E_NAME, "the route belongs to another config than the gateway's")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capi::error::{FCGATE_E_ARGUMENT, FCGATE_OK};
+
+    /// Routes live as long as their config; a config in use is not changed.
+    #[test]
+    fn a_config_is_built_and_frozen() {
+        let config = fcgate_config_new();
+        let mut error = fcgate_error::default();
+        // SAFETY: the pointers are valid for each call.
+        unsafe {
+            let out = &raw mut error;
+            assert_eq!(fcgate_config_balancer(config, c"php".as_ptr(), out), FCGATE_OK);
+            assert_eq!(fcgate_config_balancer(config, std::ptr::null(), out), FCGATE_E_ARGUMENT);
+            let line = c"unix:/run/a.sock weight=2".as_ptr();
+            assert_eq!(fcgate_config_pool(config, c"php".as_ptr(), line, out), FCGATE_OK);
+            assert_eq!(fcgate_config_pool(config, c"pph".as_ptr(), line, out), FCGATE_E_SETTING);
+            let route = fcgate_config_route(config, c"php".as_ptr(), std::ptr::null(), out);
+            let inner = fcgate_config_route(config, c"php".as_ptr(), route, out);
+            assert_eq!(fcgate_route_set(inner, c"head_timeout".as_ptr(), c"1s".as_ptr(), out), FCGATE_OK);
+            assert_eq!(fcgate_route_param(route, c"A".as_ptr(), c"b".as_ptr(), 0, out), FCGATE_OK);
+            assert_eq!(fcgate_route_param(route, c"A".as_ptr(), c"b".as_ptr(), 8, out), FCGATE_E_ARGUMENT);
+            assert_eq!(fcgate_route_param_unset(route, c"B".as_ptr(), out), FCGATE_OK);
+            assert_eq!(fcgate_config_check(config, None, std::ptr::null_mut(), out), FCGATE_OK);
+            assert_eq!(
+                fcgate_route_set(inner, c"head_timeout".as_ptr(), c"1s".as_ptr(), out),
+                FCGATE_E_STATE
+            );
+            let shared = Arc::clone(&(*config).shared);
+            fcgate_config_free(config);
+            assert!(route_index(&shared, inner).is_ok_and(|index| index == (*inner).index));
+            fcgate_config_free(std::ptr::null_mut());
+        }
+    }
+}

@@ -284,3 +284,54 @@ pub unsafe extern "C" fn fcgate_request_body_length(request: *mut fcgate_request
     // SAFETY: as this function's contract says.
     unsafe { change(request, |request| request.body = Body::Pieces(length)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What C hands in is copied: it may be gone when the request is used.
+    #[test]
+    fn what_is_handed_in_is_copied() {
+        let request = fcgate_request_new();
+        // SAFETY: the pointers are valid for each call.
+        unsafe {
+            {
+                let value = b"GET".to_vec();
+                assert_eq!(fcgate_request_fact(request, FCGATE_METHOD, value.as_ptr().cast(), 3), FCGATE_OK);
+                let (name, value) = (b"X-A".to_vec(), b"b".to_vec());
+                let (n, v) = (name.as_ptr().cast(), value.as_ptr().cast());
+                assert_eq!(fcgate_request_header(request, n, 3, v, 1), FCGATE_OK);
+                assert_eq!(fcgate_request_param(request, n, 3, v, 1), FCGATE_OK);
+                assert_eq!(fcgate_request_variable(request, n, 3, v, 0), FCGATE_OK);
+                assert_eq!(fcgate_request_header(request, n, 0, v, 1), FCGATE_E_ARGUMENT);
+                assert_eq!(fcgate_request_body(request, name.as_ptr().cast(), 3), FCGATE_OK);
+            }
+            assert_eq!((*request).request.method(), b"GET");
+            assert_eq!((*request).request.get_param(b"X-A"), Some(&b"b"[..]));
+            assert_eq!((*request).request.body_length(), Some(3));
+            fcgate_request_clear(request);
+            assert_eq!((*request).request.method(), b"GET");
+            assert_eq!((*request).request.body_length(), Some(0));
+            fcgate_request_free(request);
+        }
+    }
+
+    /// NULL and numbers out of range are refused, never followed.
+    #[test]
+    fn bad_pointers_and_numbers_are_refused() {
+        let null = std::ptr::null_mut();
+        let request = fcgate_request_new();
+        // SAFETY: the pointers are NULL or valid.
+        unsafe {
+            assert_eq!(fcgate_request_fact(null, FCGATE_METHOD, c"x".as_ptr(), 1), FCGATE_E_ARGUMENT);
+            assert_eq!(fcgate_request_fact(request, FCGATE_METHOD, std::ptr::null(), 1), FCGATE_E_ARGUMENT);
+            assert_eq!(fcgate_request_fact(request, 99, c"x".as_ptr(), 1), FCGATE_E_ARGUMENT);
+            assert_eq!(fcgate_request_role(request, 70_000), FCGATE_E_ARGUMENT);
+            assert_eq!(fcgate_request_body_fd(request, 0, u64::MAX, 2), FCGATE_E_ARGUMENT);
+            assert_eq!(fcgate_request_body(request, std::ptr::null(), 0), FCGATE_OK);
+            fcgate_request_clear(null);
+            fcgate_request_free(null);
+            fcgate_request_free(request);
+        }
+    }
+}

@@ -105,6 +105,7 @@ mod tests {
 
     /// H10: at most 4 KiB a line and 64 KiB an exchange, then a count of what was left out.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn what_is_too_much_is_counted() {
         let long = [&vec![b'x'; LINE_MAX + 10][..], b"\nnext\n"].concat();
         let got = lines(&[&long]);

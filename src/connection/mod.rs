@@ -361,6 +361,7 @@ mod tests {
 
     /// E8: ids run on, never 0, and skip those that are open.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn every_exchange_has_an_id_of_its_own() {
         let mut connection = Connection::default();
         let held = connection.open().unwrap();
@@ -375,6 +376,7 @@ mod tests {
 
     /// E8: an aborted id is not used again before its END_REQUEST.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn an_aborted_id_stays_taken() {
         let mut connection = open();
         connection.abort(1);

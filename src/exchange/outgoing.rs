@@ -261,6 +261,7 @@ mod tests {
     /// E4, E9: a body of any size leaves as STDIN records of 1..65535 bytes, all of it and
     /// no more, whatever the chunks and however little a socket takes at a time.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn a_body_leaves_whole_whatever_the_chunks_and_sends() {
         for length in [1usize, 65_535, 65_536, 200_000, CHUNK_MAX + 7] {
             let body: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
@@ -280,6 +281,7 @@ mod tests {
 
     /// E4: bytes of a body that look like records stay body, at every split of the sends.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn a_body_of_records_is_still_a_body() {
         let body = Header::new(RecordType::ABORT_REQUEST, 7, 0).encode().repeat(3);
         for step in 1..60 {
@@ -311,6 +313,7 @@ mod tests {
 
     /// E13: an abort may be sent only where a record ends.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn record_boundaries_are_known_at_every_byte() {
         let body = vec![3; 70_000];
         let mut params = Vec::new();

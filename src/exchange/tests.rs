@@ -330,6 +330,7 @@ fn a_shorter_body_is_a_failure() {
 /// H7: the body for HEAD, 204 and 304 is read to the end, thrown away, and the connection kept;
 /// beyond a bound it is dropped.
 #[test]
+#[cfg_attr(miri, ignore = "too many rounds for Miri")]
 fn a_body_that_may_not_be_is_thrown_away() {
     for (head, is_head) in [("Status: 200", true), ("Status: 204", false), ("Status: 304", false)] {
         let mut world = World::start(|plan| plan.is_head_request = is_head);
@@ -529,6 +530,7 @@ fn a_post_reaches_an_application_at_most_once() {
 
 /// F4: a body that was streamed away is not replayed.
 #[test]
+#[cfg_attr(miri, ignore = "too many rounds for Miri")]
 fn a_streamed_body_is_not_replayed() {
     let body = vec![5; CHUNK_MAX + 10];
     let mut world = World::with_body(&body, |plan| plan.body_replayable = false);

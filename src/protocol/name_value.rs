@@ -170,6 +170,7 @@ mod tests {
 
     /// E6: lengths minimal, for names and values alike.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn lengths_take_one_byte_up_to_127_and_four_beyond() {
         for (length, size) in [(0, 1), (1, 1), (127, 1), (128, 4), (65000, 4)] {
             let text = vec![b'x'; length];
@@ -193,6 +194,7 @@ mod tests {
 
     /// E5: no pair crosses a record; one that does not fit starts the next.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn a_pair_that_does_not_fit_starts_the_next_record() {
         for room in 0..40usize {
             let mut out = Vec::new();
@@ -212,6 +214,7 @@ mod tests {
 
     /// E5: the largest pair fills a record exactly; one byte more is refused, never truncated.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn a_pair_beyond_65535_is_refused_unless_split() {
         let mut out = Vec::new();
         let mut encoder = ParamsEncoder::default();
@@ -251,6 +254,7 @@ mod tests {
     proptest! {
         /// E5, E6, A10: whatever goes in comes out, in order, and every cut of it is noticed.
         #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
         fn pairs_come_back_as_they_went_in(
             pairs in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..300), proptest::collection::vec(any::<u8>(), 0..300)), 0..20),
             cut in any::<proptest::sample::Index>(),

@@ -340,6 +340,7 @@ mod tests {
 
     /// E4: a stream leaves in records of 1..65535 bytes and ends with one empty record.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn a_stream_is_cut_at_65535() {
         let mut out = Vec::new();
         append_stream(&mut out, RecordType::STDIN, 9, &vec![7; MAX_CONTENT + 1]);
@@ -376,6 +377,7 @@ mod tests {
 
     /// A1: any split of bytes, padding 0..255 on every type, 65535 + 255.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn records_are_read_at_every_split() {
         let mut bytes = Vec::new();
         for (record_type, length, padding) in [(6, 5, 0), (7, 0, 255), (6, 0, 0), (3, 8, 3), (99, 1, 1)] {

@@ -379,6 +379,7 @@ fn too_large_params_are_refused_by_name() {
 
 /// E5: 300 KiB of params in many records arrive whole.
 #[test]
+#[cfg_attr(miri, ignore = "too many rounds for Miri")]
 fn many_large_params_arrive_whole() {
     let values: Vec<(String, String)> = (0..10).map(|i| (format!("X-{i}"), "v".repeat(30_000 + i))).collect();
     let params = build(&settings(|_| {}), &Facts { headers: &values, ..get("/a.php") }).unwrap();
@@ -430,6 +431,7 @@ proptest! {
     /// X2: the client can make no param without HTTP_ other than the fixed meta-variables, whatever
     /// it sends.
     #[test]
+    #[cfg_attr(miri, ignore = "too many rounds for Miri")]
     fn a_client_makes_no_param_of_its_own(
         target in "(/|http://h/)?(a\\.php|%[0-9a-f]{2}|\\?|/|\\.|[ -~]){0,12}",
         headers in proptest::collection::vec(("(proxy|PHP_VALUE|LD_X|x-a|Content-Type|Host|REMOTE_USER|[!-~]{0,8})", "[ -~]{0,8}"), 0..8),

@@ -1,0 +1,139 @@
+//! The C examples: short, and run under valgrind against a scripted application, for what they print.
+
+use fcgate_kit::http::{Client, Ending, Request};
+use fcgate_kit::process::{Process, Ready};
+use fcgate_kit::{Application, Directory, Reply, free_port};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn built(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("build").join(name);
+    assert!(path.exists(), "{} is not there: run `make` first", path.display());
+    path
+}
+
+/// Runs an example under valgrind, which must find nothing.
+fn run(name: &str, arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new("valgrind")
+        .args(["--quiet", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=definite,possible"])
+        .arg(built(name))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("valgrind is not installed (Debian: apt-get install valgrind)");
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn echo() -> Application {
+    Application::unix()
+        .on_request(|request| {
+            let body = String::from_utf8_lossy(&request.stdin).into_owned();
+            Reply::page(200, format!("got <{body}>")).to(request)
+        })
+        .start()
+}
+
+/// Every example stays under 150 lines and says how to build it.
+#[test]
+fn examples_are_short_and_say_what_they_are() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("c_examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "c") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.lines().count() <= 150, "{} is too long", path.display());
+            assert!(text.starts_with("/*") && text.contains(" *     cc "), "{}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 5);
+}
+
+#[test]
+fn forward_prints_head_and_body() {
+    let application = echo();
+    let output = run("forward", &[&application.address().to_string(), "/x.php", "a=b"], b"");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.starts_with("Status: 200\n") && text.ends_with("\n\ngot <>"), "{text}");
+    let query = (b"QUERY_STRING".to_vec(), b"a=b".to_vec());
+    assert!(application.request(0).params.contains(&query));
+}
+
+#[test]
+fn pull_sends_its_input() {
+    let application = echo();
+    let output = run("pull", &[&application.address().to_string(), "/x.php"], &[b'x'; 100_000]);
+    assert_eq!(output.stdout.len(), 100_000 + "got <>".len());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("status 200"));
+}
+
+#[test]
+fn dlopen_loads_and_calls() {
+    let application = echo();
+    let library = built("libfcgate.so.0");
+    let output =
+        run("dlopen", &[library.to_str().unwrap(), &application.address().to_string(), "/x.php"], b"");
+    assert_eq!(output.stdout, b"got <>");
+}
+
+#[test]
+fn epoll_makes_many_requests() {
+    let application = echo();
+    let pool = format!("{} max_connections=3", application.address());
+    let output = run("epoll", &[&pool, "/x.php", "200", "20", "hello"], b"");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("200 whole, 0 failed, 2200 bytes"), "{told}");
+    assert!(application.requests().iter().all(|request| request.stdin == b"hello"));
+    application.assert_no_violations();
+}
+
+/// A5, F5, H7: the web server: a page, HEAD, bodies of known and unknown length, an error page, a cut
+/// response.
+#[test]
+fn civetweb_server_serves_scripts() {
+    let directory = Directory::new();
+    directory.write("index.php", "");
+    directory.write("plain.txt", "a file");
+    let application = Application::unix()
+        .on_request(|request| {
+            let uri = request.params.iter().find(|(name, _)| name == b"QUERY_STRING").unwrap().1.clone();
+            match &uri[..] {
+                b"cut" => Reply::new().stdout("Content-Type: text/plain\r\n\r\nhalf").close().to(request),
+                b"sized" => Reply::new().stdout("Content-Length: 9\r\n\r\nhalf").close().to(request),
+                b"bad" => Reply::new().stdout("no head\n\n").end().to(request),
+                _ => Reply::page(200, format!("got {} bytes", request.stdin.len())).to(request),
+            }
+        })
+        .start();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let server = Process::command(built("civetweb_server"))
+        .args(["--listen", &address.to_string(), "--root", directory.path().to_str().unwrap()])
+        .args(["--pool", &format!("{} max_connections=4", application.address())])
+        .ready(Ready::Tcp(address))
+        .start();
+    let mut client = Client::new(address).expect_field("X-Fcgate-Example", "civetweb");
+    assert_eq!(client.get("/").expect(200).text(), "got 0 bytes");
+    assert!(client.send(&Request::head("/index.php")).expect(200).body.is_empty());
+    assert_eq!(
+        client.send(&Request::post("/index.php", vec![7; 200_000])).expect(200).text(),
+        "got 200000 bytes"
+    );
+    let chunked = Request::new("POST", "/index.php").chunked([vec![1; 1000], vec![2; 70_000]]);
+    assert_eq!(client.send(&chunked).expect(200).text(), "got 71000 bytes");
+    for target in ["/index.php?cut", "/index.php?sized"] {
+        let cut = Client::new(address).get(target);
+        assert!(matches!(cut.ending, Ending::Cut(_)), "{target} looked whole");
+    }
+    assert_eq!(Client::new(address).get("/index.php?bad").status, 502);
+    assert_eq!(Client::new(address).get("/none.php").status, 404);
+    assert_eq!(Client::new(address).get("/plain.txt").text(), "a file");
+    drop(server);
+    application.assert_no_violations();
+}
