@@ -291,3 +291,20 @@ fn large_bodies_arrive_whole_over_every_address() {
         application.assert_no_violations();
     }
 }
+
+/// E12: an application is asked for its limits on a connection of its own, and only then; one that
+/// does not answer costs a timeout, no more.
+#[test]
+fn limits_are_asked_only_on_demand() {
+    let application = Application::unix().reply(page()).values(Some(&[("FCGI_MAX_CONNS", "5")])).start();
+    let gateway = gateway(&format!("{} max_connections=2", application.address()));
+    assert!(get(&gateway).is_ok());
+    assert!(application.asked().is_empty());
+    let pool = &gateway.engine().pools()[0];
+    let values = fcgate::drive::values::ask(gateway.engine(), pool, Duration::from_millis(500)).unwrap();
+    assert_eq!(values.get("FCGI_MAX_CONNS"), Some(5));
+    assert_eq!(application.asked().len(), 3);
+    assert_eq!(application.connections(), 2);
+    assert!(get(&gateway).is_ok());
+    application.assert_no_violations();
+}

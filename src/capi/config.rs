@@ -39,9 +39,8 @@ pub(super) struct Shared {
 
 struct State {
     config: Config,
-    /// Boxed, because hosts hold their addresses.
-    #[allow(clippy::vec_box)]
-    routes: Vec<Box<fcgate_route>>,
+    /// Hosts hold their addresses, which an `Arc` keeps valid wherever it is moved.
+    routes: Vec<Arc<fcgate_route>>,
     frozen: Option<Arc<Frozen>>,
 }
 
@@ -216,8 +215,8 @@ pub unsafe extern "C" fn fcgate_config_route(
             let name = config.balancer_name(id).to_owned();
             config.route("", parent.map(|parent| RouteId(parent.index)), Some(&name))
         })?;
-        let mut route = Box::new(fcgate_route { shared: Arc::downgrade(own), index });
-        let pointer = &raw mut *route;
+        let route = Arc::new(fcgate_route { shared: Arc::downgrade(own), index });
+        let pointer = Arc::as_ptr(&route).cast_mut();
         own.lock().routes.push(route);
         Ok(pointer)
     };

@@ -7,6 +7,7 @@
 //! state from which a connection may be used again.
 
 pub mod application;
+pub mod values;
 
 use crate::protocol::{EndRequest, Header, Part, RecordReader, RecordType, VersionMismatch};
 

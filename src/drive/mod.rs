@@ -13,6 +13,7 @@ pub mod report;
 pub mod request;
 pub mod scratch;
 pub mod start;
+pub mod values;
 
 pub use blocking::{Blocking, Client, NoClient, Progress};
 pub use body::Body;

@@ -1,0 +1,71 @@
+//! Asks an application for its limits: on a connection of its own, within a timeout.
+
+use super::engine::{Engine, Link};
+use crate::connection::values::{Values, question};
+use crate::os::clock;
+use crate::os::socket::{Connect, Interest, Mode, Stream, poll_two};
+use crate::pool::Pool;
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// Asks and waits for at most `timeout`. What was not answered by then, or before the application
+/// closed the connection, is left open. Blocks.
+pub fn ask(engine: &Engine, pool: &Pool<Link>, timeout: Duration) -> io::Result<Values> {
+    let until = clock::now() + timeout;
+    let stream = connect(engine, pool, until)?;
+    let question = question();
+    // A new socket's buffer holds so few bytes at once.
+    if stream.send(&[IoSlice::new(&question)])? < question.len() {
+        return Err(ErrorKind::WriteZero.into());
+    }
+    let mut values = Values::default();
+    let mut buffer = [0; 1024];
+    while !values.is_complete() && wait(&stream, until, true)? {
+        match stream.receive(&mut buffer, true) {
+            Ok(0) => break,
+            Ok(count) => {
+                values
+                    .receive(&buffer[..count])
+                    .map_err(|text| io::Error::new(ErrorKind::InvalidData, text))?;
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(values)
+}
+
+fn connect(engine: &Engine, pool: &Pool<Link>, until: Duration) -> io::Result<Stream> {
+    let mut last = io::Error::from(ErrorKind::NotFound);
+    for address in engine.addresses(pool, clock::now())?.iter() {
+        let stream = Stream::new(address, Mode::NonBlocking)?;
+        match stream.connect(address) {
+            Ok(Connect::Done) => return Ok(stream),
+            Ok(Connect::InProgress) if wait(&stream, until, false)? => match stream.finish_connect(address) {
+                Ok(_) => return Ok(stream),
+                Err(error) => last = error,
+            },
+            Ok(_) => last = ErrorKind::TimedOut.into(),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Waits for the socket; `false` when the time has come.
+fn wait(stream: &Stream, until: Duration, readable: bool) -> io::Result<bool> {
+    loop {
+        let left = until.saturating_sub(clock::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let interest = Interest { readable, writable: !readable };
+        match poll_two(stream.as_raw_fd(), interest, None, Some(left)) {
+            Ok(ready) if ready.readable || ready.writable => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
