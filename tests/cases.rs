@@ -1,19 +1,17 @@
 //! The table of cases, at every split point, through all that can drive an exchange: simulated time,
 //! the blocking drive over a real socket, and an event loop in C.
 
-use fcgate::cgi::ResponseHead;
-use fcgate::config::Config;
+mod host;
+
 use fcgate::connection::Connection;
-use fcgate::drive::{Client, Fact, GiveUp, Host, Request, forward};
+use fcgate::drive::{Fact, Request, forward};
 use fcgate::exchange::{Action, Closed, Exchange, Limits, Plan, SLICES};
-use fcgate::gateway::Gateway;
 use fcgate::protocol::Role;
 use fcgate_kit::cases::{Case, Outcome, table};
 use fcgate_kit::{Application, Reply};
-use std::os::fd::RawFd;
+use host::{Keep, gateway};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs a case in simulated time, the reply coming in these pieces.
@@ -107,56 +105,6 @@ fn the_table_passes_in_simulated_time() {
     }
 }
 
-#[derive(Default)]
-struct Keep {
-    status: u16,
-    body: Vec<u8>,
-    complete: usize,
-}
-
-impl Client for Keep {
-    fn fd(&self) -> Option<RawFd> {
-        None
-    }
-
-    fn is_gone(&mut self) -> bool {
-        false
-    }
-}
-
-impl Host for Keep {
-    fn body(&mut self, _: &mut [u8]) -> Result<usize, GiveUp> {
-        Err(GiveUp)
-    }
-
-    fn head(&mut self, head: &ResponseHead) -> Result<(), GiveUp> {
-        self.status = head.status();
-        Ok(())
-    }
-
-    fn data(&mut self, bytes: &[u8]) -> Result<(), GiveUp> {
-        self.body.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn wants_flush(&self) -> bool {
-        true
-    }
-
-    fn flush(&mut self) -> Result<(), GiveUp> {
-        Ok(())
-    }
-
-    fn complete(&mut self) -> Result<(), GiveUp> {
-        self.complete += 1;
-        Ok(())
-    }
-
-    fn stderr_line(&mut self, _: &str) -> bool {
-        true
-    }
-}
-
 /// The reply cut at each of its places, one after another.
 fn replies(case: &Case) -> Vec<Reply> {
     (1..case.reply.encode(1).len()).map(|cut| case.reply.clone().split_at(vec![cut])).collect()
@@ -171,11 +119,7 @@ fn the_table_passes_through_the_blocking_drive() {
         let replies = replies(&case);
         let count = replies.len();
         let application = Application::unix().replies(replies).start();
-        let mut config = Config::from_line(&format!("{} {SETTINGS}", application.address())).unwrap();
-        if config.route_count() == 0 {
-            config.route("", None, Some("default")).unwrap();
-        }
-        let gateway = Gateway::new(Arc::new(config.freeze().unwrap()), None).unwrap();
+        let gateway = gateway(&format!("{} {SETTINGS}", application.address()));
         let engine = gateway.engine();
         for cut in 1..=count {
             let mut request = Request::default();
@@ -191,7 +135,12 @@ fn the_table_passes_through_the_blocking_drive() {
                 }
             };
             assert_eq!(outcome, case.outcome, "{}, cut at {cut}", case.name);
-            assert_eq!(host.complete, usize::from(matches!(outcome, Outcome::Whole { .. })), "{}", case.name);
+            assert_eq!(
+                host.completes,
+                usize::from(matches!(outcome, Outcome::Whole { .. })),
+                "{}",
+                case.name
+            );
         }
         application.assert_no_violations();
     }

@@ -1,77 +1,14 @@
 //! Faults over real sockets: what an application, a network or an administrator does to it.
 
-use fcgate::cgi::ResponseHead;
-use fcgate::config::Config;
-use fcgate::drive::{Body, Client, Fact, GiveUp, Host, Request, forward};
+mod host;
+
+use fcgate::drive::{Body, Fact, Request, forward};
 use fcgate::exchange::Cause;
 use fcgate::gateway::Gateway;
 use fcgate_kit::{Application, Directory, Gate, Reply, Step};
-use std::os::fd::{AsRawFd, RawFd};
+use host::{Keep, gateway};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-#[derive(Default)]
-struct Keep {
-    status: u16,
-    body: Vec<u8>,
-    client: Option<UnixStream>,
-    /// What the body callback gives; `None`: it can't be read.
-    pieces: Option<Vec<Vec<u8>>>,
-}
-
-impl Client for Keep {
-    fn fd(&self) -> Option<RawFd> {
-        self.client.as_ref().map(AsRawFd::as_raw_fd)
-    }
-
-    fn is_gone(&mut self) -> bool {
-        false
-    }
-}
-
-impl Host for Keep {
-    fn body(&mut self, buffer: &mut [u8]) -> Result<usize, GiveUp> {
-        let pieces = self.pieces.as_mut().ok_or(GiveUp)?;
-        let piece = if pieces.is_empty() { Vec::new() } else { pieces.remove(0) };
-        buffer[..piece.len()].copy_from_slice(&piece);
-        Ok(piece.len())
-    }
-
-    fn head(&mut self, head: &ResponseHead) -> Result<(), GiveUp> {
-        self.status = head.status();
-        Ok(())
-    }
-
-    fn data(&mut self, bytes: &[u8]) -> Result<(), GiveUp> {
-        self.body.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn wants_flush(&self) -> bool {
-        false
-    }
-
-    fn flush(&mut self) -> Result<(), GiveUp> {
-        Ok(())
-    }
-
-    fn complete(&mut self) -> Result<(), GiveUp> {
-        Ok(())
-    }
-
-    fn stderr_line(&mut self, _: &str) -> bool {
-        true
-    }
-}
-
-fn gateway(line: &str) -> Gateway {
-    let mut config = Config::from_line(line).unwrap();
-    if config.route_count() == 0 {
-        config.route("", None, Some("default")).unwrap();
-    }
-    Gateway::new(Arc::new(config.freeze().unwrap()), None).unwrap()
-}
 
 fn request(method: &str, body: Body) -> Request {
     let mut request = Request::default();
@@ -307,4 +244,46 @@ fn limits_are_asked_only_on_demand() {
     assert_eq!(application.connections(), 2);
     assert!(get(&gateway).is_ok());
     application.assert_no_violations();
+}
+
+/// X1: params from a file and from a mounted ConfigMap, read again when they change.
+#[test]
+fn params_from_files_are_read_again() {
+    let directory = Directory::new();
+    let file = directory.write("params", "FROM_FILE one\nSHARED file\n");
+    let mount = directory.join("config");
+    for (version, value) in [("..1", "one"), ("..2", "two")] {
+        std::fs::create_dir_all(mount.join(version)).unwrap();
+        std::fs::write(mount.join(version).join("FROM_MAP"), format!("{value}\n")).unwrap();
+    }
+    std::os::unix::fs::symlink("..1", mount.join("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/FROM_MAP", mount.join("FROM_MAP")).unwrap();
+    let application = Application::unix().reply(page()).start();
+    let gateway = gateway(&format!(
+        "{} params_file={} params_directory={}",
+        application.address(),
+        file.display(),
+        mount.display()
+    ));
+    let seen = |name: &str| {
+        assert!(get(&gateway).is_ok());
+        let request = application.requests().pop().unwrap();
+        let param = request.params.iter().find(|(own, _)| own == name.as_bytes());
+        param.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+    };
+    assert_eq!((seen("FROM_FILE").as_deref(), seen("FROM_MAP").as_deref()), (Some("one"), Some("one")));
+    // As Kubernetes does it: a new link, put over the old one.
+    std::os::unix::fs::symlink("..2", mount.join("..new")).unwrap();
+    std::fs::rename(mount.join("..new"), mount.join("..data")).unwrap();
+    directory.write("params", "FROM_FILE another value\n");
+    let until = Instant::now() + Duration::from_secs(20);
+    while seen("FROM_MAP").as_deref() != Some("two") || seen("FROM_FILE").as_deref() != Some("another value")
+    {
+        assert!(Instant::now() < until, "the change was not seen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(seen("SHARED"), None);
+    directory.write("params", "what=is this\n");
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(seen("FROM_FILE").as_deref(), Some("another value"), "a bad file replaced a good one");
 }

@@ -1,76 +1,18 @@
 //! Restarts that nobody sees: php-fpm under load, its workers recycled after 50 requests each, and
 //! the whole of it restarted again and again.
 
-use fcgate::cgi::ResponseHead;
-use fcgate::config::Config;
-use fcgate::drive::{Body, Client, Fact, GiveUp, Host, Request, forward};
+mod host;
+
+use fcgate::drive::{Body, Fact, Request, forward};
 use fcgate::gateway::Gateway;
 use fcgate_kit::PhpFpm;
-use std::os::fd::RawFd;
+use host::{Keep, gateway};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const GETS: usize = 50_000;
 const THREADS: usize = 32;
 const RESTARTS: usize = 5;
-
-/// Keeps the status and the body.
-#[derive(Default)]
-struct Keep {
-    status: u16,
-    body: Vec<u8>,
-}
-
-impl Client for Keep {
-    fn fd(&self) -> Option<RawFd> {
-        None
-    }
-
-    fn is_gone(&mut self) -> bool {
-        false
-    }
-}
-
-impl Host for Keep {
-    fn body(&mut self, _: &mut [u8]) -> Result<usize, GiveUp> {
-        Err(GiveUp)
-    }
-
-    fn head(&mut self, head: &ResponseHead) -> Result<(), GiveUp> {
-        self.status = head.status();
-        Ok(())
-    }
-
-    fn data(&mut self, bytes: &[u8]) -> Result<(), GiveUp> {
-        self.body.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn wants_flush(&self) -> bool {
-        false
-    }
-
-    fn flush(&mut self) -> Result<(), GiveUp> {
-        Ok(())
-    }
-
-    fn complete(&mut self) -> Result<(), GiveUp> {
-        Ok(())
-    }
-
-    fn stderr_line(&mut self, _: &str) -> bool {
-        true
-    }
-}
-
-fn gateway(line: &str) -> Gateway {
-    let mut config = Config::from_line(line).unwrap();
-    if config.route_count() == 0 {
-        config.route("", None, Some("default")).unwrap();
-    }
-    Gateway::new(Arc::new(config.freeze().unwrap()), None).unwrap()
-}
 
 /// One request; its body, or why it failed.
 fn fetch(gateway: &Gateway, script: &Path, query: &str, body: Option<&[u8]>) -> Result<Vec<u8>, String> {

@@ -12,14 +12,13 @@ use super::forward::{log_stderr, report_end, report_start};
 use super::request::Request;
 use super::scratch::Lease;
 use super::start::{self, StartError};
-use crate::cgi::ResponseHead;
 use crate::exchange::{Action, Closed, Exchange, SLICES, Wait};
 use crate::os::event::Event;
 use crate::os::socket::{Connect, Mode, Stream};
 use crate::os::{SocketAddress, clock};
 use crate::pool::Waiter;
 use crate::protocol::{Header, RecordType};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
@@ -27,6 +26,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use super::loop_host::Control;
+pub use super::loop_host::{Events, Hooks};
 
 /// Interest in reading, and readiness to.
 pub const READABLE: u32 = 1;
@@ -38,42 +40,6 @@ const WAKER: u64 = 0;
 const BUDGET: u32 = 16;
 /// Body bytes that are held for an application that does not take them.
 const BODY_PENDING_MAX: usize = 256 << 10;
-
-/// What the host does for the loop. Called from within calls of the host into the loop.
-pub trait Hooks {
-    /// Watch a descriptor for this interest from now on; 0: not any more.
-    fn watch(&self, socket: u64, fd: RawFd, interest: u32);
-    /// Call [`EventLoop::expire`] after this time; `None`: not needed any more.
-    fn timer(&self, after: Option<Duration>);
-}
-
-/// What happens in an exchange. Called with nothing borrowed.
-pub trait Events {
-    /// The response head; `false` gives the exchange up.
-    fn head(&self, head: &ResponseHead) -> bool;
-    /// Bytes of the response body; `false` gives the exchange up.
-    fn data(&self, bytes: &[u8]) -> bool;
-    /// A line of STDERR; `false` if it should go to the log.
-    fn stderr_line(&self, line: &str) -> bool;
-    /// More of the request's body is wanted.
-    fn writable(&self);
-    /// The response is whole.
-    fn complete(&self);
-    /// The exchange is over: the last call.
-    fn end(&self, exchange: &Exchange, address: &str, script: &str);
-}
-
-/// What the host asked for, perhaps from within a callback.
-#[derive(Debug, Default)]
-struct Control {
-    freed: Cell<bool>,
-    aborted: Cell<bool>,
-    paused: Cell<bool>,
-    pause_changed: Cell<bool>,
-    /// Body bytes from the host that the exchange has not asked for yet.
-    pending: RefCell<Vec<u8>>,
-    body_ended: Cell<bool>,
-}
 
 struct Registration {
     handle: u64,

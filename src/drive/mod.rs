@@ -7,6 +7,7 @@ pub mod engine;
 pub mod event_loop;
 pub mod forward;
 pub mod log;
+pub mod loop_host;
 pub mod param_files;
 pub mod pull;
 pub mod report;

@@ -9,12 +9,15 @@
 //! [`Connection::next`](crate::connection::Connection::next), and each event of this exchange to
 //! [`handle_event`](Exchange::handle_event), whose result is passed on to the host at once.
 
+mod action;
+mod deadline;
 mod failure;
 mod outgoing;
 mod response;
 mod retry;
 mod timing;
 
+pub use action::{Action, Closed, Given, Notice, Plan, Wait};
 pub use failure::{Cause, Failure, Phase};
 pub use outgoing::{CHUNK_MAX, Outgoing, SLICES};
 pub use response::{DISCARD_MAX, Response};
@@ -25,126 +28,6 @@ use crate::connection::{Connection, Event, Violation};
 use crate::protocol::{EndRequest, ProtocolStatus, Role};
 use retry::{Ended, Retry, Verdict};
 use std::time::Duration;
-
-/// What is to be sent, and by which rules.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
-    /// The role.
-    pub role: Role,
-    /// PARAMS records with their empty one.
-    pub params: &'a [u8],
-    /// Bytes of the body; 0 for none.
-    pub body_length: u64,
-    /// Whether the whole body can be had again from its start.
-    pub body_replayable: bool,
-    /// GET, HEAD or OPTIONS, or the route says that everything may be repeated.
-    pub idempotent: bool,
-    /// Whether a kept connection may serve the first attempt.
-    pub may_reuse: bool,
-    /// The method is HEAD.
-    pub is_head_request: bool,
-    /// How many pools the balancer has.
-    pub pools: usize,
-    /// How long the application's restart is waited out.
-    pub restart_window: Duration,
-    /// The client's going away does not end the exchange.
-    pub ignore_client_abort: bool,
-    /// Timeouts and limits.
-    pub limits: Limits,
-}
-
-/// What to wait for; whatever comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Wait {
-    /// The application's socket becomes readable.
-    pub readable: bool,
-    /// The application's socket becomes writable.
-    pub writable: bool,
-    /// A connection or a permit comes free.
-    pub permit: bool,
-    /// The client goes away.
-    pub client: bool,
-    /// The host has more of the request's body.
-    pub body: bool,
-    /// This time comes.
-    pub until: Option<Duration>,
-}
-
-/// What is to be done next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Choose a pool and take a connection or a permit from it. Answer with `handle_kept`,
-    /// `handle_permit`, `handle_queued`, `handle_queue_full` or `handle_no_pool`.
-    Acquire {
-        /// Whether an idle connection will do.
-        reuse: bool,
-    },
-    /// Connect, or go on with it. Answer with `handle_connected`, `handle_connecting`,
-    /// `handle_backlog_full` or `handle_connect_failed`.
-    Connect,
-    /// Set the body back to its start. Answer with `handle_rewound`.
-    Rewind,
-    /// Get the next chunk of the request's body. Answer with `handle_body`,
-    /// `handle_body_pending` or `handle_body_failed`.
-    Body,
-    /// Send what `outgoing` holds, without blocking. Answer with `handle_sent` or
-    /// `handle_send_failed`.
-    Transmit,
-    /// Receive. Answer with events, `handle_nothing_received` or `handle_closed`.
-    Receive {
-        /// Whether to block for a while when nothing is there: there is nothing to send.
-        may_block: bool,
-    },
-    /// Wait. Answer with `handle_ready`, or poll again when the time has come.
-    Wait(Wait),
-    /// Send ABORT_REQUEST, as far as it goes without blocking, and poll again.
-    Abort,
-    /// The exchange is over; see [`Exchange::failure`].
-    Finish {
-        /// The connection may be kept, if it is clean and its pool allows it.
-        keep: bool,
-    },
-}
-
-/// What one event brought for the host, to be passed on in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Given<'a> {
-    /// Bytes of STDERR.
-    pub stderr: &'a [u8],
-    /// The response head is complete.
-    pub head: bool,
-    /// Bytes of the response body.
-    pub body: &'a [u8],
-    /// The response is whole.
-    pub complete: bool,
-}
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// In order: end of file.
-    End,
-    /// Reset: the application went away with bytes unread.
-    Reset,
-}
-
-/// What a person should know of an exchange that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The body was longer than its Content-Length and was cut there.
-    BodyCut {
-        /// The Content-Length.
-        declared: u64,
-        /// Bytes that came, as far as they were counted.
-        came: u64,
-    },
-    /// The application never said END_REQUEST.
-    NoEnd,
-    /// The application answered before it had the whole request.
-    EarlyEnd,
-    /// The application broke the protocol after its response was whole.
-    Violation(Violation),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 enum Step {
@@ -382,56 +265,6 @@ impl Exchange {
         // While the body is still to come, the end of what the client sends is no sign that it is gone.
         let client = self.client_watched && (self.body_replayable || self.outgoing.body_left() == 0);
         Action::Wait(Wait { until, client, ..wait })
-    }
-
-    // Deadlines.
-
-    fn deadline(&self) -> Option<(Duration, Cause)> {
-        let waits_for_body = self.body_pending && !self.outgoing.is_pending();
-        let of_phase = match self.phase() {
-            Phase::Queue => self.times.queue_until.map(|at| (at, Cause::QueueTimeout)),
-            Phase::Connect => {
-                self.times.connect_since.map(|since| (since + self.connect_timeout, Cause::ConnectTimeout))
-            }
-            Phase::Choose if self.times.connect_since.is_some() => {
-                self.times.connect_since.map(|since| (since + self.connect_timeout, Cause::ConnectTimeout))
-            }
-            Phase::Send if !waits_for_body => {
-                Some((self.times.progress + self.limits.send_timeout, Cause::SendTimeout))
-            }
-            Phase::Head => Some((self.times.sent_or_start() + self.limits.head_timeout, Cause::HeadTimeout)),
-            Phase::Body if !self.paused => {
-                Some((self.times.progress + self.limits.read_timeout, Cause::ReadTimeout))
-            }
-            Phase::End => Some((self.times.progress + self.limits.end_timeout, Cause::NoHead)),
-            _ => None,
-        };
-        let total = (!self.limits.total_timeout.is_zero() && !self.stdout_ended)
-            .then(|| (self.times.start + self.limits.total_timeout, Cause::TotalTimeout));
-        match (of_phase, total) {
-            (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
-            (a, b) => a.or(b),
-        }
-    }
-
-    fn judge_deadlines(&mut self, now: Duration) {
-        let Some((at, cause)) = self.deadline() else { return };
-        if now < at {
-            return;
-        }
-        match cause {
-            Cause::ConnectTimeout => self.handle_connect_failed(now, 0, true),
-            Cause::NoHead if self.response.has_head() => {
-                self.notice.get_or_insert(Notice::NoEnd);
-                self.succeed(now, false);
-            }
-            Cause::SendTimeout | Cause::HeadTimeout | Cause::ReadTimeout | Cause::TotalTimeout
-                if self.id != 0 =>
-            {
-                self.abort(now, cause);
-            }
-            _ => self.fail(now, cause),
-        }
     }
 
     // Getting a connection.

@@ -1,0 +1,43 @@
+//! The host's side of the loop drive: what it does for the loop, what happens to it, what it wants.
+
+use crate::cgi::ResponseHead;
+use crate::exchange::Exchange;
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+/// What the host does for the loop. Called from within calls of the host into the loop.
+pub trait Hooks {
+    /// Watch a descriptor for this interest from now on; 0: not any more.
+    fn watch(&self, socket: u64, fd: RawFd, interest: u32);
+    /// Call [`EventLoop::expire`](super::event_loop::EventLoop::expire) after this time; `None`: not needed any more.
+    fn timer(&self, after: Option<Duration>);
+}
+
+/// What happens in an exchange. Called with nothing borrowed.
+pub trait Events {
+    /// The response head; `false` gives the exchange up.
+    fn head(&self, head: &ResponseHead) -> bool;
+    /// Bytes of the response body; `false` gives the exchange up.
+    fn data(&self, bytes: &[u8]) -> bool;
+    /// A line of STDERR; `false` if it should go to the log.
+    fn stderr_line(&self, line: &str) -> bool;
+    /// More of the request's body is wanted.
+    fn writable(&self);
+    /// The response is whole.
+    fn complete(&self);
+    /// The exchange is over: the last call.
+    fn end(&self, exchange: &Exchange, address: &str, script: &str);
+}
+
+/// What the host asked for, perhaps from within a callback.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pub freed: Cell<bool>,
+    pub aborted: Cell<bool>,
+    pub paused: Cell<bool>,
+    pub pause_changed: Cell<bool>,
+    /// Body bytes from the host that the exchange has not asked for yet.
+    pub pending: RefCell<Vec<u8>>,
+    pub body_ended: Cell<bool>,
+}
