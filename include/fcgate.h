@@ -992,9 +992,9 @@ void fcgate_request_free(fcgate_request *request);
 void fcgate_request_clear(fcgate_request *request);
 
 /*
- Sets the role: FCGATE_RESPONDER, unless this says otherwise.
+ Sets the role. In this version only FCGATE_RESPONDER, the default, is built.
 
- Errors: FCGATE_E_ARGUMENT for another number.
+ Errors: FCGATE_E_ARGUMENT for any other number.
 
  # Safety
  `request` is NULL or a request that nobody else uses during the call.

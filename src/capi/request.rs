@@ -129,15 +129,17 @@ unsafe fn change(request: *mut fcgate_request, body: impl FnOnce(&mut Request)) 
     })
 }
 
-/// Sets the role: FCGATE_RESPONDER, unless this says otherwise.
+/// Sets the role. In this version only FCGATE_RESPONDER, the default, is built.
 ///
-/// Errors: FCGATE_E_ARGUMENT for another number.
+/// Errors: FCGATE_E_ARGUMENT for any other number.
 ///
 /// # Safety
 /// `request` is NULL or a request that nobody else uses during the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fcgate_request_role(request: *mut fcgate_request, role: u32) -> i32 {
-    let Some(role) = u16::try_from(role).ok().and_then(Role::from_wire) else { return FCGATE_E_ARGUMENT };
+    let role = u16::try_from(role).ok().and_then(Role::from_wire);
+    // The environments of the others are not made yet: better refused than sent wrong.
+    let Some(role @ Role::Responder) = role else { return FCGATE_E_ARGUMENT };
     // SAFETY: as this function's contract says.
     unsafe { change(request, |request| request.role = role) }
 }

@@ -101,7 +101,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::QueueFull,
         Self::QueueTimeout,
         Self::Connect,
@@ -126,6 +126,7 @@ impl Cause {
         Self::RequestBodyShort,
         Self::RequestBody,
         Self::Aborted,
+        Self::CaughtStderr,
         Self::Resources,
     ];
 
