@@ -78,7 +78,7 @@ pub enum Action {
     Wait(Wait),
     /// Send ABORT_REQUEST, as far as it goes without blocking, and poll again.
     Abort,
-    /// The exchange is over; see [`Exchange::failure`].
+    /// The exchange is over; see [`Exchange::failure`](super::Exchange::failure).
     Finish {
         /// The connection may be kept, if it is clean and its pool allows it.
         keep: bool,
