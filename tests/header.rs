@@ -80,13 +80,11 @@ fn the_header_is_in_step_with_the_sources() {
 /// The header compiles without a warning as C99, C11, C17 and C++11.
 #[test]
 fn the_header_compiles_in_four_dialects() {
-    let directory = std::env::temp_dir().join(format!("fcgate-header-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+    let directory = fcgate_kit::Directory::new();
     for (compiler, standard, name) in
         [("cc", "c99", "a.c"), ("cc", "c11", "b.c"), ("cc", "c17", "c.c"), ("c++", "c++11", "d.cc")]
     {
-        let source = directory.join(name);
-        std::fs::write(&source, "#include <fcgate.h>\nint main(void) { return FCGATE_OK; }\n").unwrap();
+        let source = directory.write(name, "#include <fcgate.h>\nint main(void) { return FCGATE_OK; }\n");
         let output = Command::new(compiler)
             .args([
                 &format!("-std={standard}"),
@@ -103,7 +101,6 @@ fn the_header_compiles_in_four_dialects() {
             .unwrap();
         assert!(output.status.success(), "{standard}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 /// The functions that the header declares are the symbols that the library exports, no more, no
