@@ -33,7 +33,7 @@ PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 
 TIME ?= 60
 # What Miri can run: the layers that make no system calls. A name is a path of modules in src/.
-MIRI_TESTS ?= protocol:: connection:: cgi:: exchange:: capi::request:: capi::config::
+MIRI_TESTS ?= protocol:: connection:: cgi:: exchange:: capi::
 
 HEADER := include/fcgate.h
 REAL := libfcgate.so.$(VERSION)

@@ -154,3 +154,67 @@ pub unsafe fn fill<T>(pointer: *mut T, value: &T) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// S1: a panic stops here.
+    #[test]
+    fn a_panic_does_not_pass() {
+        assert_eq!(guard(7, || panic!("caught")), 7);
+        assert_eq!(guard(7, || 8), 8);
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Grown {
+        struct_size: u32,
+        old: u32,
+        new: u64,
+    }
+
+    impl Default for Grown {
+        fn default() -> Self {
+            Self { struct_size: size_of::<Self>() as u32, old: 1, new: 2 }
+        }
+    }
+
+    /// Structures of older and newer callers are read and filled as far as they go.
+    #[test]
+    fn structures_may_be_older_and_newer() {
+        let older = Grown { struct_size: 8, old: 5, new: 99 };
+        let newer = [Grown { struct_size: 32, old: 5, new: 6 }, Grown { struct_size: 7, old: 7, new: 7 }];
+        // SAFETY: each is readable and writable for its size.
+        unsafe {
+            let read: Grown = grown(&raw const older).unwrap();
+            assert_eq!((read.old, read.new), (5, 2));
+            let read: Grown = grown(newer.as_ptr()).unwrap();
+            assert_eq!((read.old, read.new), (5, 6));
+            assert!(grown::<Grown>(std::ptr::null()).is_none());
+            let tiny = Grown { struct_size: 3, ..older };
+            assert!(grown(&raw const tiny).is_none());
+            let mut target = Grown { struct_size: 8, old: 0, new: 77 };
+            assert!(fill(&raw mut target, &Grown { struct_size: 0, old: 3, new: 4 }));
+            assert_eq!(target, Grown { struct_size: 8, old: 3, new: 77 });
+            assert!(!fill(std::ptr::null_mut(), &target));
+        }
+    }
+
+    /// Bytes, room and text: NULL is nothing, and never followed.
+    #[test]
+    fn null_is_nothing() {
+        // SAFETY: NULL, or valid.
+        unsafe {
+            assert_eq!(bytes(std::ptr::null(), 0), Some(&[][..]));
+            assert_eq!(bytes(std::ptr::null(), 1), None);
+            assert!(room(std::ptr::null_mut(), 1).is_none());
+            assert_eq!(text(std::ptr::null()), None);
+            assert_eq!(text(c"abc".as_ptr()), Some("abc"));
+            assert_eq!(text(c"\xFF".as_ptr()), None);
+            put(std::ptr::null_mut(), 1);
+            release(std::ptr::null_mut::<u8>());
+            release(hand_out(5));
+        }
+    }
+}
