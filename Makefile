@@ -48,8 +48,12 @@ C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/*.c))
 
 ##@ Building
 
+# Debian calls it apxs too; where there is none, Apache's module is left out.
+APXS ?= $(or $(shell command -v apxs),$(shell command -v apxs2))
+APACHE_MODULE := $(if $(APXS),$(BUILD)/mod_fcgate.so)
+
 .PHONY: all
-all: library check-header examples ## the library, the check of its header, the C examples (the default)
+all: library check-header examples apache ## the library, the check of its header, the C examples (the default)
 
 .PHONY: library
 library: $(LIBRARY) ## build/libfcgate.so, build/libfcgate.a
@@ -101,6 +105,20 @@ $(BUILD)/civetweb_server: example_libs = -lfcgate -lcivetweb -lpthread -ldl
 $(EXAMPLES:%=$(BUILD)/%): $(BUILD)/%: c_examples/%.c $(HEADER) $(LIBRARY)
 	$(CC) -std=c11 $(C_WARNINGS) $(CPPFLAGS) $(CFLAGS) -Iinclude -o $@ $< \
 	    $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN' $(example_libs)
+
+.PHONY: apache
+apache: $(APACHE_MODULE) ## Apache's module: build/mod_fcgate.so
+	@$(if $(APXS),,echo "mod_fcgate is left out: there is no apxs (Debian: apache2-dev)")
+
+# What a compiler says of Apache's own headers is not ours to mend: they count as the system's.
+APACHE_CFLAGS = $(shell $(APXS) -q CFLAGS) $(shell $(APXS) -q EXTRA_CPPFLAGS) \
+    -isystem $(shell $(APXS) -q INCLUDEDIR) \
+    $(patsubst -I%,-isystem %,$(shell $$($(APXS) -q APR_CONFIG 2>/dev/null || echo apr-1-config) --includes --cppflags))
+APACHE_SOURCES := $(wildcard modules/apache/*.c)
+
+$(BUILD)/mod_fcgate.so: $(APACHE_SOURCES) $(wildcard modules/apache/*.h) modules/settings.h $(HEADER) $(LIBRARY)
+	$(CC) -std=gnu11 -shared -fPIC -fvisibility=hidden -Wall -Wextra -Werror $(APACHE_CFLAGS) $(CPPFLAGS) $(CFLAGS) \
+	    -Iinclude -o $@ $(APACHE_SOURCES) $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN' -lfcgate
 
 ##@ Trying
 

@@ -246,6 +246,12 @@
 #define FCGATE_E_CAUGHT_STDERR 154
 
 /*
+ The application answered with an error status, which `error_override` leaves to the host:
+ answer with `http_status`.
+ */
+#define FCGATE_E_ERROR_OVERRIDE 155
+
+/*
  Descriptors, memory or disk ran out in this process: HTTP status 503.
  */
 #define FCGATE_E_RESOURCES 160
@@ -576,8 +582,9 @@ typedef void (*fcgate_log)(void *user, uint32_t level, const char *text, size_t 
 
 /*
  The host's side of fcgate_forward. Each function may be NULL and gets `user` as its first
- argument; those that return a status give the exchange up by returning anything but FCGATE_OK.
- They are called by the thread that called fcgate_forward, and must not throw or longjmp.
+ argument; those that return a status give the exchange up by returning anything but FCGATE_OK:
+ FCGATE_E_CLIENT_GONE where the client is gone (then, with `ignore_client_abort`, the application
+ may finish, and nothing but `error_line` is called any more). They are called by the thread that called fcgate_forward, and must not throw or longjmp.
  */
 typedef struct {
     /*
@@ -809,6 +816,15 @@ size_t fcgate_setting_count(void);
 int32_t fcgate_setting_at(size_t index, fcgate_setting *setting);
 
 /*
+ The candidate that a misspelt word most likely means, or NULL: for a host's own error messages. It
+ is one of the pointers handed in.
+
+ # Safety
+ `word` is NULL or a NUL-terminated string; `candidates` points to `count` of them.
+ */
+const char *fcgate_nearest(const char *word, const char *const *candidates, size_t count);
+
+/*
  A new, empty config. Free it with fcgate_config_free.
  */
 fcgate_config *fcgate_config_new(void);
@@ -864,8 +880,49 @@ int32_t fcgate_config_set(fcgate_config *config,
                           fcgate_error *error);
 
 /*
+ Sets a param for each request to a balancer, unless a route says otherwise; as
+ fcgate_route_param.
+
+ Errors: FCGATE_E_SETTING; FCGATE_E_STATE.
+
+ # Safety
+ Pointers are NULL or as their types say.
+ */
+int32_t fcgate_config_param(fcgate_config *config,
+                            const char *balancer,
+                            const char *name,
+                            const char *value,
+                            uint32_t flags,
+                            fcgate_error *error);
+
+/*
+ Removes a param from each request to a balancer, unless a route sets it.
+
+ Errors: FCGATE_E_SETTING; FCGATE_E_STATE.
+
+ # Safety
+ Pointers are NULL or as their types say.
+ */
+int32_t fcgate_config_param_unset(fcgate_config *config,
+                                  const char *balancer,
+                                  const char *name,
+                                  fcgate_error *error);
+
+/*
+ Whether a param may be set by a host or its administrator: 1 to many bytes without blanks, control
+ bytes and `=`, and neither CONTENT_LENGTH nor GATEWAY_INTERFACE, which must match what is sent.
+
+ Errors: FCGATE_E_SETTING.
+
+ # Safety
+ Pointers are NULL or as their types say.
+ */
+int32_t fcgate_param_check(const char *name, fcgate_error *error);
+
+/*
  Makes a route to a balancer. What is set for `parent` (or NULL) holds for it too, unless it is
- set anew. Returns NULL after an error.
+ set anew. Without a balancer (NULL, and none of the parent's) no request can take it: it is a
+ level for fcgate_gateway_route. Returns NULL after an error.
 
  # Safety
  Pointers are NULL or as their types say; `parent` is a route of this config.
@@ -971,6 +1028,26 @@ void fcgate_gateway_free(fcgate_gateway *gateway);
 int32_t fcgate_gateway_set_log(const fcgate_gateway *gateway, fcgate_log log, void *user);
 
 /*
+ A route that a host combines while it runs, as its sections overlap: to `balancer`, with what
+ `levels` say, the outermost first; each is a route of the gateway's config. `base`, or NULL,
+ holds where neither they nor the balancer say otherwise. The route belongs to the gateway and is
+ never made anew for the same levels: keep it, and ask once for each combination. Any thread.
+ Returns NULL after an error.
+
+ Errors: FCGATE_E_NAME for a level that is not of this config; FCGATE_E_SETTING for an unknown
+ balancer and for levels that contradict each other; FCGATE_E_RESOURCES beyond 4096 combinations.
+
+ # Safety
+ Pointers are NULL or as their types say; `levels` points to `count` routes.
+ */
+const fcgate_route *fcgate_gateway_route(const fcgate_gateway *gateway,
+                                         const char *balancer,
+                                         const fcgate_route *base,
+                                         const fcgate_route *const *levels,
+                                         size_t count,
+                                         fcgate_error *error);
+
+/*
  A new, empty request. Free it with fcgate_request_free.
  */
 fcgate_request *fcgate_request_new(void);
@@ -1054,6 +1131,16 @@ int32_t fcgate_request_param(fcgate_request *request,
                              size_t name_length,
                              const char *value,
                              size_t value_length);
+
+/*
+ Has a param left out, whoever would set it. Of several statements of params about one name the
+ first holds.
+
+ # Safety
+ `request` is NULL or a request that nobody else uses during the call; `name` points to
+ `name_length` bytes.
+ */
+int32_t fcgate_request_param_unset(fcgate_request *request, const char *name, size_t name_length);
 
 /*
  Sets the body: these bytes, which are copied.

@@ -30,6 +30,7 @@ fn simulate(case: &Case, cut: usize, singly: bool) -> Outcome {
         pools: 1,
         restart_window: Duration::ZERO,
         ignore_client_abort: false,
+        error_override: false,
         limits: Limits::default(),
     };
     exchange.start(now, &plan);

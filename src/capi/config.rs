@@ -3,12 +3,13 @@
 
 use super::boundary::{guard, hand_out, release, shared, text};
 use super::error::{
-    FCGATE_E_NAME, FCGATE_E_SETTING, FCGATE_E_STATE, answer, answer_with, bad_argument, failed, fcgate_error,
+    FCGATE_E_NAME, FCGATE_E_RESOURCES, FCGATE_E_SETTING, FCGATE_E_STATE, answer, answer_with, bad_argument,
+    failed, fcgate_error,
 };
 use super::log::{fcgate_log, sink};
-use crate::cgi::ParamRule;
+use crate::cgi::{ParamRule, check_param_name};
 use crate::config::{BalancerId, Config, ConfigError, Frozen, RouteId};
-use crate::drive::Level;
+use crate::drive::{Engine, Level, Route};
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -29,7 +30,9 @@ pub struct fcgate_config {
 /// never freed by itself, valid as long as one of them is.
 pub struct fcgate_route {
     shared: Weak<Shared>,
-    pub(super) index: usize,
+    index: usize,
+    /// Of a route that a gateway combined: where its engine has it.
+    combined: Option<Route>,
 }
 
 /// What config, routes and gateways share.
@@ -67,6 +70,40 @@ impl Shared {
         let frozen = Arc::new(config.freeze().map_err(told)?);
         state.frozen = Some(Arc::clone(&frozen));
         Ok(frozen)
+    }
+
+    /// A handle for a route, which lives as long as its config.
+    fn keep(self: &Arc<Self>, index: usize, combined: Option<Route>) -> *const fcgate_route {
+        let route = Arc::new(fcgate_route { shared: Arc::downgrade(self), index, combined });
+        let pointer = Arc::as_ptr(&route);
+        self.lock().routes.push(route);
+        pointer
+    }
+
+    /// The place of a level among the routes of this config.
+    fn level(&self, route: &fcgate_route) -> Result<RouteId, Failed> {
+        if std::ptr::eq(route.shared.as_ptr(), self) && route.combined.is_none() {
+            return Ok(RouteId(route.index));
+        }
+        Err(failed(FCGATE_E_NAME, "a level is no route of the gateway's config"))
+    }
+
+    /// Combines levels to a route of an engine of this config.
+    pub(super) fn combine(
+        self: &Arc<Self>,
+        engine: &Engine,
+        balancer: &str,
+        base: Option<&fcgate_route>,
+        levels: &[&fcgate_route],
+    ) -> Result<*const fcgate_route, Failed> {
+        let base = base.map(|base| self.level(base)).transpose()?;
+        let levels = levels.iter().map(|level| self.level(level)).collect::<Result<Vec<_>, _>>()?;
+        let mut warnings = Vec::new();
+        let combined = self.lock().config.combine(balancer, base, &levels, &mut warnings);
+        let (settings, at) = combined.map_err(told)?;
+        let route = engine.add_route(settings, at).map_err(|error| failed(FCGATE_E_RESOURCES, &error))?;
+        warnings.iter().for_each(|warning| engine.log.write(Level::Warning, warning));
+        Ok(self.keep(route.index, Some(route)))
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Config) -> Result<T, ConfigError>) -> Result<T, Failed> {
@@ -190,8 +227,79 @@ pub unsafe extern "C" fn fcgate_config_set(
     unsafe { answer(error, body) }
 }
 
+/// Sets a param for each request to a balancer, unless a route says otherwise; as
+/// fcgate_route_param.
+///
+/// Errors: FCGATE_E_SETTING; FCGATE_E_STATE.
+///
+/// # Safety
+/// Pointers are NULL or as their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_config_param(
+    config: *mut fcgate_config,
+    balancer: *const c_char,
+    name: *const c_char,
+    value: *const c_char,
+    flags: u32,
+    error: *mut fcgate_error,
+) -> i32 {
+    let body = || {
+        let balancer = text_of(balancer, "balancer")?;
+        let rule = set_rule(name, value, flags)?;
+        config_of(config)?.shared.change(|config| {
+            let id = balancer_id(config, balancer)?;
+            config.param(id, rule)
+        })
+    };
+    // SAFETY: as this function's contract says.
+    unsafe { answer(error, body) }
+}
+
+/// Removes a param from each request to a balancer, unless a route sets it.
+///
+/// Errors: FCGATE_E_SETTING; FCGATE_E_STATE.
+///
+/// # Safety
+/// Pointers are NULL or as their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_config_param_unset(
+    config: *mut fcgate_config,
+    balancer: *const c_char,
+    name: *const c_char,
+    error: *mut fcgate_error,
+) -> i32 {
+    let body = || {
+        let balancer = text_of(balancer, "balancer")?;
+        let rule = ParamRule::Unset { name: text_of(name, "name")?.into() };
+        config_of(config)?.shared.change(|config| {
+            let id = balancer_id(config, balancer)?;
+            config.param(id, rule)
+        })
+    };
+    // SAFETY: as this function's contract says.
+    unsafe { answer(error, body) }
+}
+
+/// Whether a param may be set by a host or its administrator: 1 to many bytes without blanks, control
+/// bytes and `=`, and neither CONTENT_LENGTH nor GATEWAY_INTERFACE, which must match what is sent.
+///
+/// Errors: FCGATE_E_SETTING.
+///
+/// # Safety
+/// Pointers are NULL or as their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_param_check(name: *const c_char, error: *mut fcgate_error) -> i32 {
+    let body = || {
+        let name = text_of(name, "name")?;
+        check_param_name(name.as_bytes()).map_err(|reason| failed(FCGATE_E_SETTING, &reason))
+    };
+    // SAFETY: as this function's contract says.
+    unsafe { answer(error, body) }
+}
+
 /// Makes a route to a balancer. What is set for `parent` (or NULL) holds for it too, unless it is
-/// set anew. Returns NULL after an error.
+/// set anew. Without a balancer (NULL, and none of the parent's) no request can take it: it is a
+/// level for fcgate_gateway_route. Returns NULL after an error.
 ///
 /// # Safety
 /// Pointers are NULL or as their types say; `parent` is a route of this config.
@@ -203,7 +311,7 @@ pub unsafe extern "C" fn fcgate_config_route(
     error: *mut fcgate_error,
 ) -> *mut fcgate_route {
     let body = || {
-        let name = text_of(balancer, "balancer")?;
+        let name = if balancer.is_null() { None } else { Some(text_of(balancer, "balancer")?) };
         let own = &config_of(config)?.shared;
         // SAFETY: as this function's contract says.
         let parent = unsafe { shared(parent) };
@@ -211,17 +319,24 @@ pub unsafe extern "C" fn fcgate_config_route(
             return Err(bad_argument("parent is a route of another config"));
         }
         let RouteId(index) = own.change(|config| {
-            let id = balancer_id(config, name)?;
-            let name = config.balancer_name(id).to_owned();
-            config.route("", parent.map(|parent| RouteId(parent.index)), Some(&name))
+            if let Some(name) = name {
+                balancer_id(config, name)?;
+            }
+            config.route("", parent.map(|parent| RouteId(parent.index)), name)
         })?;
-        let route = Arc::new(fcgate_route { shared: Arc::downgrade(own), index });
-        let pointer = Arc::as_ptr(&route).cast_mut();
-        own.lock().routes.push(route);
-        Ok(pointer)
+        Ok(own.keep(index, None).cast_mut())
     };
     // SAFETY: as this function's contract says.
     unsafe { answer_with(error, body) }
+}
+
+fn set_rule(name: *const c_char, value: *const c_char, flags: u32) -> Result<ParamRule, Failed> {
+    if flags & !FCGATE_IF_NOT_EMPTY != 0 {
+        return Err(bad_argument("flags has unknown bits"));
+    }
+    let (name, value) = (text_of(name, "name")?, text_of(value, "value")?);
+    let if_not_empty = flags & FCGATE_IF_NOT_EMPTY != 0;
+    Ok(ParamRule::Set { name: name.into(), value: value.into(), if_not_empty })
 }
 
 fn change_route(
@@ -230,6 +345,9 @@ fn change_route(
 ) -> Result<(), Failed> {
     // SAFETY: the caller of each exported function vouches for its pointer.
     let route = unsafe { shared(route) }.ok_or_else(|| bad_argument("route is NULL"))?;
+    if route.combined.is_some() {
+        return Err(failed(FCGATE_E_STATE, "a combined route can't be changed"));
+    }
     let own = route.shared.upgrade().ok_or_else(|| failed(FCGATE_E_STATE, "the route's config is gone"))?;
     own.change(|config| change(config, RouteId(route.index)))
 }
@@ -272,12 +390,7 @@ pub unsafe extern "C" fn fcgate_route_param(
     error: *mut fcgate_error,
 ) -> i32 {
     let body = || {
-        if flags & !FCGATE_IF_NOT_EMPTY != 0 {
-            return Err(bad_argument("flags has unknown bits"));
-        }
-        let (name, value) = (text_of(name, "name")?, text_of(value, "value")?);
-        let if_not_empty = flags & FCGATE_IF_NOT_EMPTY != 0;
-        let rule = ParamRule::Set { name: name.into(), value: value.into(), if_not_empty };
+        let rule = set_rule(name, value, flags)?;
         change_route(route, |config, id| config.route_param(id, rule))
     };
     // SAFETY: as this function's contract says.
@@ -333,13 +446,21 @@ pub unsafe extern "C" fn fcgate_config_check(
 ///
 /// # Safety
 /// `route` is NULL or a route that is still valid.
-pub(super) unsafe fn route_index(own: &Arc<Shared>, route: *const fcgate_route) -> Result<usize, Failed> {
+pub(super) unsafe fn route_of(
+    own: &Arc<Shared>,
+    engine: &Engine,
+    route: *const fcgate_route,
+) -> Result<Route, Failed> {
     // SAFETY: as this function's contract says.
-    match unsafe { shared(route) } {
-        None => Ok(0),
-        Some(route) if std::ptr::eq(route.shared.as_ptr(), Arc::as_ptr(own)) => Ok(route.index),
-        Some(_) => Err(failed(FCGATE_E_NAME, "the route belongs to another config than the gateway's")),
-    }
+    let index = match unsafe { shared(route) } {
+        None => 0,
+        Some(route) if !std::ptr::eq(route.shared.as_ptr(), Arc::as_ptr(own)) => {
+            return Err(failed(FCGATE_E_NAME, "the route belongs to another config than the gateway's"));
+        }
+        Some(fcgate_route { combined: Some(route), .. }) => return Ok(*route),
+        Some(route) => route.index,
+    };
+    engine.route(index).ok_or_else(|| failed(FCGATE_E_NAME, "the route leads to no balancer"))
 }
 
 #[cfg(test)]
@@ -373,7 +494,9 @@ mod tests {
             );
             let shared = Arc::clone(&(*config).shared);
             fcgate_config_free(config);
-            assert!(route_index(&shared, inner).is_ok_and(|index| index == (*inner).index));
+            let engine = Engine::new(shared.freeze().ok().unwrap()).unwrap();
+            let found = route_of(&shared, &engine, inner);
+            assert!(found.is_ok_and(|route| route.index == (*inner).index));
             fcgate_config_free(std::ptr::null_mut());
         }
     }

@@ -84,6 +84,9 @@ pub const FCGATE_E_BODY: i32 = 152;
 pub const FCGATE_E_ABORTED: i32 = 153;
 /// The application wrote a line to STDERR that `catch_stderr` names: HTTP status 500.
 pub const FCGATE_E_CAUGHT_STDERR: i32 = 154;
+/// The application answered with an error status, which `error_override` leaves to the host:
+/// answer with `http_status`.
+pub const FCGATE_E_ERROR_OVERRIDE: i32 = 155;
 /// Descriptors, memory or disk ran out in this process: HTTP status 503.
 pub const FCGATE_E_RESOURCES: i32 = 160;
 
@@ -151,6 +154,7 @@ const _: () = {
     assert!(FCGATE_E_BODY == Cause::RequestBody as i32);
     assert!(FCGATE_E_ABORTED == Cause::Aborted as i32);
     assert!(FCGATE_E_CAUGHT_STDERR == Cause::CaughtStderr as i32);
+    assert!(FCGATE_E_ERROR_OVERRIDE == Cause::ErrorOverride as i32);
     assert!(FCGATE_E_RESOURCES == Cause::Resources as i32);
 };
 
@@ -318,6 +322,7 @@ pub extern "C" fn fcgate_status_name(status: i32) -> *const c_char {
         FCGATE_E_BODY => c"request_body",
         FCGATE_E_ABORTED => c"aborted",
         FCGATE_E_CAUGHT_STDERR => c"caught_stderr",
+        FCGATE_E_ERROR_OVERRIDE => c"error_override",
         FCGATE_E_RESOURCES => c"resources",
         _ => c"unknown",
     };

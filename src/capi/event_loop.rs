@@ -2,10 +2,10 @@
 #![allow(unsafe_code, non_camel_case_types)]
 
 use super::boundary::{bytes, grown, guard, hand_out, put, release, shared};
-use super::config::{Shared, fcgate_route, route_index};
+use super::config::{Shared, fcgate_route, route_of};
 use super::error::{
-    FCGATE_AGAIN, FCGATE_E_ARGUMENT, FCGATE_E_NAME, FCGATE_E_PANIC, FCGATE_E_STATE, FCGATE_E_SYSTEM,
-    FCGATE_OK, answer_with, bad_argument, failed, fcgate_error,
+    FCGATE_AGAIN, FCGATE_E_ARGUMENT, FCGATE_E_PANIC, FCGATE_E_STATE, FCGATE_E_SYSTEM, FCGATE_OK, answer_with,
+    bad_argument, failed, fcgate_error,
 };
 use super::exchange::{FCGATE_END, Kind, fcgate_exchange};
 use super::gateway::fcgate_gateway;
@@ -346,9 +346,7 @@ pub unsafe extern "C" fn fcgate_exchange_start(
             unsafe { grown(events) }.ok_or_else(|| bad_argument("events is NULL or has no struct_size"))?;
         let engine = event_loop.own.engine();
         // SAFETY: as this function's contract says.
-        let index = unsafe { route_index(&event_loop.config, route) }?;
-        let route =
-            engine.route(index).ok_or_else(|| failed(FCGATE_E_NAME, "the route leads to no balancer"))?;
+        let route = unsafe { route_of(&event_loop.config, engine, route) }?;
         let (key, last) = (Rc::<Cell<Option<Key>>>::default(), Rc::default());
         let own = Rc::new(CEvents {
             events,

@@ -2,10 +2,10 @@
 #![allow(unsafe_code, non_camel_case_types)]
 
 use super::boundary::{bytes, exclusive, fill, guard, hand_out, put, release, room, shared};
-use super::config::{fcgate_route, route_index};
+use super::config::{fcgate_route, route_of};
 use super::error::{
-    FCGATE_E_ARGUMENT, FCGATE_E_NAME, FCGATE_E_PANIC, FCGATE_E_STATE, FCGATE_OK, answer, answer_with,
-    bad_argument, failed, fcgate_error,
+    FCGATE_E_ARGUMENT, FCGATE_E_PANIC, FCGATE_E_STATE, FCGATE_OK, answer, answer_with, bad_argument, failed,
+    fcgate_error,
 };
 use super::event_loop::Looped;
 use super::gateway::fcgate_gateway;
@@ -124,9 +124,7 @@ pub unsafe extern "C" fn fcgate_exchange_open(
         let request = unsafe { exclusive(request) }.ok_or_else(|| bad_argument("request is NULL"))?;
         let engine = gateway.gateway.engine();
         // SAFETY: as this function's contract says.
-        let index = unsafe { route_index(&gateway.config, route) }?;
-        let route =
-            engine.route(index).ok_or_else(|| failed(FCGATE_E_NAME, "the route leads to no balancer"))?;
+        let route = unsafe { route_of(&gateway.config, engine, route) }?;
         let request = std::mem::take(&mut request.request);
         let pull = Pull::open(engine, route, request).map_err(|error| info::not_started(&error))?;
         let kind = Kind::Pulled(Box::new(Pulled { pull, engine: Arc::clone(engine), route }));

@@ -2,8 +2,8 @@
 #![allow(unsafe_code, non_camel_case_types)]
 
 use super::boundary::{exclusive, fill, grown, shared};
-use super::config::{fcgate_route, route_index};
-use super::error::{FCGATE_E_NAME, FCGATE_OK, answer, bad_argument, failed, fcgate_error};
+use super::config::{fcgate_route, route_of};
+use super::error::{FCGATE_E_CLIENT_GONE, FCGATE_OK, answer, bad_argument, fcgate_error};
 use super::gateway::fcgate_gateway;
 use super::head::fcgate_head;
 use super::info::{self, fcgate_info};
@@ -15,8 +15,9 @@ use std::ffi::{c_char, c_void};
 use std::os::fd::RawFd;
 
 /// The host's side of fcgate_forward. Each function may be NULL and gets `user` as its first
-/// argument; those that return a status give the exchange up by returning anything but FCGATE_OK.
-/// They are called by the thread that called fcgate_forward, and must not throw or longjmp.
+/// argument; those that return a status give the exchange up by returning anything but FCGATE_OK:
+/// FCGATE_E_CLIENT_GONE where the client is gone (then, with `ignore_client_abort`, the application
+/// may finish, and nothing but `error_line` is called any more). They are called by the thread that called fcgate_forward, and must not throw or longjmp.
 #[repr(C)]
 pub struct fcgate_handler {
     /// sizeof(fcgate_handler).
@@ -65,7 +66,11 @@ struct CHost {
 }
 
 fn judged(status: i32) -> Result<(), GiveUp> {
-    if status == FCGATE_OK { Ok(()) } else { Err(GiveUp) }
+    match status {
+        FCGATE_OK => Ok(()),
+        FCGATE_E_CLIENT_GONE => Err(GiveUp::ClientGone),
+        _ => Err(GiveUp::Aborted),
+    }
 }
 
 impl Client for CHost {
@@ -81,11 +86,11 @@ impl Client for CHost {
 
 impl Host for CHost {
     fn body(&mut self, buffer: &mut [u8]) -> Result<usize, GiveUp> {
-        let Some(call) = self.handler.body else { return Err(GiveUp) };
+        let Some(call) = self.handler.body else { return Err(GiveUp::Aborted) };
         let mut got = 0;
         // SAFETY: as above; the buffer is writable for its length.
         judged(unsafe { call(self.user, buffer.as_mut_ptr().cast(), buffer.len(), &mut got) })?;
-        if got > buffer.len() { Err(GiveUp) } else { Ok(got) }
+        if got > buffer.len() { Err(GiveUp::Aborted) } else { Ok(got) }
     }
 
     fn head(&mut self, head: &ResponseHead) -> Result<(), GiveUp> {
@@ -157,9 +162,7 @@ pub unsafe extern "C" fn fcgate_forward(
         };
         let engine = gateway.gateway.engine();
         // SAFETY: as this function's contract says.
-        let index = unsafe { route_index(&gateway.config, route) }?;
-        let route =
-            engine.route(index).ok_or_else(|| failed(FCGATE_E_NAME, "the route leads to no balancer"))?;
+        let route = unsafe { route_of(&gateway.config, engine, route) }?;
         let mut host = CHost { handler, user };
         let over = forward(engine, route, &mut request.request, &mut host)
             .map_err(|error| info::not_started(&error))?;

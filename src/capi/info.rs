@@ -3,7 +3,7 @@
 
 use super::error::{FCGATE_ERROR_POOL, copy_display, copy_text, failed, fcgate_error};
 use crate::drive::{Engine, StartError, report};
-use crate::exchange::{Exchange, Limits};
+use crate::exchange::{Cause, Exchange, Limits};
 use std::ffi::c_char;
 use std::time::Duration;
 
@@ -93,7 +93,9 @@ pub(super) fn error_of(
     let mut error = failed(failure.cause as i32, &line);
     error.sys_errno = failure.errno;
     error.phase = failure.phase as u32;
-    error.http_status = u32::from(failure.cause.http_status());
+    let overridden = failure.cause == Cause::ErrorOverride;
+    let status = if overridden { exchange.response.head.status() } else { failure.cause.http_status() };
+    error.http_status = u32::from(status);
     error.retry_safe = u32::from(failure.retry_safe);
     error.elapsed_us = micros(failure.elapsed);
     error.bytes_sent = exchange.outgoing.accepted();
@@ -105,11 +107,12 @@ pub(super) fn error_of(
 /// The error of a request that was not sent.
 pub(super) fn not_started(error: &StartError) -> Box<fcgate_error> {
     use super::error::{
-        FCGATE_E_BODY_SHORT, FCGATE_E_NOT_FOUND, FCGATE_E_PARAMS, FCGATE_E_REQUEST, FCGATE_E_RESOURCES,
-        FCGATE_E_TOO_LARGE,
+        FCGATE_E_BODY_SHORT, FCGATE_E_CLIENT_GONE, FCGATE_E_NOT_FOUND, FCGATE_E_PARAMS, FCGATE_E_REQUEST,
+        FCGATE_E_RESOURCES, FCGATE_E_TOO_LARGE,
     };
     let http_status = error.http_status();
     let status = match (error, http_status) {
+        (StartError::ClientGone, _) => FCGATE_E_CLIENT_GONE,
         (StartError::Body { .. }, _) => FCGATE_E_BODY_SHORT,
         (StartError::Spool(_), _) => FCGATE_E_RESOURCES,
         (_, 404) => FCGATE_E_NOT_FOUND,

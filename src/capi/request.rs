@@ -238,6 +238,22 @@ pub unsafe extern "C" fn fcgate_request_param(
     unsafe { add_pair(request, (name, name_length), (value, value_length), |r, n, v| r.param(n, v)) }
 }
 
+/// Has a param left out, whoever would set it. Of several statements of params about one name the
+/// first holds.
+///
+/// # Safety
+/// `request` is NULL or a request that nobody else uses during the call; `name` points to
+/// `name_length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_request_param_unset(
+    request: *mut fcgate_request,
+    name: *const c_char,
+    name_length: usize,
+) -> i32 {
+    // SAFETY: as this function's contract says.
+    unsafe { add_pair(request, (name, name_length), (name, 0), |r, n, _| r.unset(n)) }
+}
+
 /// Sets the body: these bytes, which are copied.
 ///
 /// # Safety
@@ -308,6 +324,9 @@ mod tests {
                 assert_eq!(fcgate_request_header(request, n, 0, v, 1), FCGATE_E_ARGUMENT);
                 assert_eq!(fcgate_request_body(request, name.as_ptr().cast(), 3), FCGATE_OK);
             }
+            assert_eq!(fcgate_request_param_unset(request, c"B".as_ptr(), 1), FCGATE_OK);
+            assert_eq!(fcgate_request_param(request, c"B".as_ptr(), 1, c"b".as_ptr(), 1), FCGATE_OK);
+            assert_eq!((*request).request.get_param(b"B"), None);
             assert_eq!((*request).request.method(), b"GET");
             assert_eq!((*request).request.get_param(b"X-A"), Some(&b"b"[..]));
             assert_eq!((*request).request.body_length(), Some(3));

@@ -1,8 +1,9 @@
 //! The walk over the settings.
 #![allow(unsafe_code, non_camel_case_types)]
 
-use super::boundary::{fill, guard};
+use super::boundary::{fill, guard, text};
 use super::error::{FCGATE_E_ARGUMENT, FCGATE_E_NAME, FCGATE_E_PANIC, FCGATE_OK};
+use crate::config::suggest::nearest;
 use crate::config::{SETTINGS, Scope};
 use std::ffi::{CString, c_char};
 use std::sync::OnceLock;
@@ -89,4 +90,48 @@ pub unsafe extern "C" fn fcgate_setting_at(index: usize, setting: *mut fcgate_se
         // SAFETY: as this function's contract says.
         if unsafe { fill(setting, &value) } { FCGATE_OK } else { FCGATE_E_ARGUMENT }
     })
+}
+
+/// The candidate that a misspelt word most likely means, or NULL: for a host's own error messages. It
+/// is one of the pointers handed in.
+///
+/// # Safety
+/// `word` is NULL or a NUL-terminated string; `candidates` points to `count` of them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_nearest(
+    word: *const c_char,
+    candidates: *const *const c_char,
+    count: usize,
+) -> *const c_char {
+    guard(std::ptr::null(), || {
+        if candidates.is_null() {
+            return std::ptr::null();
+        }
+        // SAFETY: as this function's contract says.
+        let pointers: Vec<*const c_char> = (0..count).map(|at| unsafe { *candidates.add(at) }).collect();
+        // SAFETY: as this function's contract says.
+        let texts: Vec<&str> = pointers.iter().map(|at| unsafe { text(*at) }.unwrap_or_default()).collect();
+        // SAFETY: as this function's contract says.
+        let word = unsafe { text(word) }.unwrap_or_default();
+        let near = nearest(word, &texts).and_then(|near| texts.iter().position(|one| *one == near));
+        near.map_or(std::ptr::null(), |at| pointers[at])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The nearest candidate is one of the caller's own pointers; far words and NULL get none.
+    #[test]
+    fn the_nearest_candidate_is_the_callers() {
+        let names = [c"FcgateParam".as_ptr(), c"FcgateMap".as_ptr()];
+        // SAFETY: the pointers are NULL or valid.
+        unsafe {
+            assert_eq!(fcgate_nearest(c"FcgateParm".as_ptr(), names.as_ptr(), 2), names[0]);
+            assert!(fcgate_nearest(c"something".as_ptr(), names.as_ptr(), 2).is_null());
+            assert!(fcgate_nearest(std::ptr::null(), names.as_ptr(), 2).is_null());
+            assert!(fcgate_nearest(c"x".as_ptr(), std::ptr::null(), 0).is_null());
+        }
+    }
 }

@@ -188,6 +188,9 @@ impl Environment {
             check_param_name(name).map_err(EnvironmentError::bad_request)?;
             self.add(name, value)?;
         }
+        for (name, _) in pairs(facts.unset) {
+            self.names.insert(name);
+        }
         for rule in settings.params.iter().chain(more) {
             match rule {
                 ParamRule::Set { value, if_not_empty: true, .. } if value.is_empty() => {}

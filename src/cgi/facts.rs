@@ -82,6 +82,8 @@ pub struct Facts<'a> {
     pub variables: &'a dyn PairList,
     /// Params that the host sets itself.
     pub params: &'a dyn PairList,
+    /// Names of params that are left out, whatever anyone but the host says.
+    pub unset: &'a dyn PairList,
 }
 
 impl Default for Facts<'_> {
@@ -109,6 +111,7 @@ impl Default for Facts<'_> {
             headers: NO_PAIRS,
             variables: NO_PAIRS,
             params: NO_PAIRS,
+            unset: NO_PAIRS,
         }
     }
 }

@@ -5,9 +5,10 @@
 
 use super::check;
 use super::error::ConfigError;
-use super::freeze::{Frozen, freeze};
+use super::freeze::{Frozen, combine, freeze};
 use super::level::Level;
 use super::line::{Line, Word, split_settings};
+use super::route::RouteSettings;
 use super::setting::{Kind, Scope};
 use super::settings::find;
 use crate::cgi::ParamRule;
@@ -233,6 +234,19 @@ impl Config {
     /// route's and there the last counts.
     pub fn route_param(&mut self, route: RouteId, rule: ParamRule) -> Result<(), ConfigError> {
         self.route_entry(route)?.level.param(rule)
+    }
+
+    /// The settings of a route that a host combines while it runs, of routes that were declared as its
+    /// levels, the outermost first, and the place of its balancer. `base` holds where neither they
+    /// nor the balancer say otherwise. Says what may not be as meant in `warnings`.
+    pub fn combine(
+        &self,
+        balancer: &str,
+        base: Option<RouteId>,
+        levels: &[RouteId],
+        warnings: &mut Vec<String>,
+    ) -> Result<(RouteSettings, usize), ConfigError> {
+        combine(self, balancer, base, levels, warnings)
     }
 
     /// Merges and checks all of it. What comes back never changes.

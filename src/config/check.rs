@@ -26,12 +26,12 @@ pub(super) fn address(text: &str) -> Result<String, ConfigError> {
 
 /// A balancer's name can stand in every server's configuration, in a log and in a metric.
 pub(super) fn balancer_name(name: &str) -> Result<(), ConfigError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
     if !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(allowed) {
         return Ok(());
     }
     Err(ConfigError::new(format!(
-        "balancer \"{}\": a name is 1 to {MAX_NAME} letters, digits, '.', '_' and '-'",
+        "balancer \"{}\": a name is 1 to {MAX_NAME} letters, digits, '.', '_', '-' and '@'",
         name.escape_debug()
     )))
 }

@@ -4,7 +4,7 @@
 //! made from the table, committed and compared in a test, can't drift from it either.
 
 use super::setting::Setting;
-use super::settings::SETTINGS;
+use super::settings::{SETTINGS, later_names};
 use std::fmt::Write;
 
 /// One Markdown table of all settings, in their order.
@@ -22,26 +22,41 @@ pub fn markdown() -> String {
     text
 }
 
-/// The lines of `modules/settings.h`: `FCGATE_SETTING(name, SCOPE, KIND, "default", "help")`.
+/// The lines of `modules/settings.h`: `FCGATE_SETTING(name, Name, SCOPE, KIND, "default", "help")`.
 pub fn header() -> String {
     let mut text = String::from(
-        "/* Every setting: FCGATE_SETTING(name, SCOPE, KIND, \"default\", \"help\"). Generated from the library's\n\
+        "/* Every setting: FCGATE_SETTING(name, Name, SCOPE, KIND, \"default\", \"help\"). Generated from the library's\n\
          \x20* table by `make header`; define FCGATE_SETTING before including this, as often as needed. */\n",
     );
     for setting in SETTINGS {
         let (scope, kind) = (setting.scope().name(), setting.kind().name());
         let _ = writeln!(
             text,
-            "FCGATE_SETTING({}, {}, {}, \"{}\", \"{}\")",
+            "FCGATE_SETTING({}, {}, {}, {}, \"{}\", \"{}\")",
             setting.name,
+            camel_case(setting.name),
             scope.to_ascii_uppercase(),
             kind.to_ascii_uppercase(),
             escaped(setting.default),
             escaped(setting.help)
         );
     }
-    text.push_str("#undef FCGATE_SETTING\n");
+    text.push_str(
+        "/* And every setting that a later version brings: FCGATE_LATER(name, Name). */\n\
+         #ifdef FCGATE_LATER\n",
+    );
+    for name in later_names() {
+        let _ = writeln!(text, "FCGATE_LATER({name}, {})", camel_case(name));
+    }
+    text.push_str("#undef FCGATE_LATER\n#endif\n#undef FCGATE_SETTING\n");
     text
+}
+
+/// `head_timeout` as directives of Apache have it: `HeadTimeout`.
+fn camel_case(name: &str) -> String {
+    name.split('_')
+        .flat_map(|word| word[..1].to_ascii_uppercase().chars().chain(word[1..].chars()).collect::<Vec<_>>())
+        .collect()
 }
 
 /// As the inside of a C string.
@@ -71,8 +86,12 @@ mod tests {
     fn header_has_every_setting() {
         let text = header();
         assert_eq!(text.lines().filter(|line| line.starts_with("FCGATE_SETTING(")).count(), SETTINGS.len());
-        assert!(text.contains("FCGATE_SETTING(head_timeout, ROUTE, TIME, \"60s\", \"The longest until"));
-        assert!(text.contains("FCGATE_SETTING(map_root, ROUTE, PAIR, \"\", "));
+        assert!(
+            text.contains(
+                "FCGATE_SETTING(head_timeout, HeadTimeout, ROUTE, TIME, \"60s\", \"The longest until"
+            )
+        );
+        assert!(text.contains("FCGATE_SETTING(map_root, MapRoot, ROUTE, PAIR, \"\", "));
         assert_eq!(escaped(r#"a"b\c"#), r#"a\"b\\c"#);
     }
 }

@@ -1,6 +1,6 @@
 //! From what was written to what is used: levels merged, wholes checked, nothing changes afterwards.
 
-use super::builder::{BalancerEntry, Config, RouteEntry};
+use super::builder::{BalancerEntry, Config, RouteEntry, RouteId};
 use super::check;
 use super::error::ConfigError;
 use super::level::{Level, merge_balancer, merge_pool, merge_route};
@@ -140,6 +140,26 @@ fn freeze_route(config: &Config, route: &RouteEntry, frozen: &mut Frozen) -> Res
     }
     frozen.routes.push(RouteConfig { name: route.name.clone(), balancer, settings });
     Ok(())
+}
+
+/// The settings of a route that a host combines while it runs, and its balancer's place: what the
+/// levels say, the outermost first; then the balancer; then `base`.
+pub(super) fn combine(
+    config: &Config,
+    balancer: &str,
+    base: Option<RouteId>,
+    levels: &[RouteId],
+    warnings: &mut Vec<String>,
+) -> Result<(RouteSettings, usize), ConfigError> {
+    let at = place_of(config, balancer)?;
+    let level_of = |id: &RouteId| config.routes.get(id.0).map(|route| &route.level);
+    let mut merged: Vec<&Level> = vec![&config.defaults];
+    merged.extend(base.as_ref().and_then(level_of));
+    merged.push(&config.balancers[at].level);
+    merged.extend(levels.iter().filter_map(level_of));
+    let settings = merge_route(&merged)?;
+    check::route(&format!("a route to {balancer}"), &settings, &merged, warnings)?;
+    Ok((settings, at))
 }
 
 fn place_of(config: &Config, name: &str) -> Result<usize, ConfigError> {

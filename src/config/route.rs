@@ -14,6 +14,18 @@ pub enum RequestBody {
     Stream,
 }
 
+/// When what has come of a response goes out to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Flush {
+    /// Whenever the application pauses.
+    #[default]
+    Auto,
+    /// After each piece.
+    On,
+    /// As the host's own buffers have it.
+    Off,
+}
+
 /// The settings of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSettings {
@@ -47,6 +59,10 @@ pub struct RouteSettings {
     pub reuse_non_idempotent: bool,
     /// The request is finished even if its client is gone.
     pub ignore_client_abort: bool,
+    /// An error status of the application is answered by the host.
+    pub error_override: bool,
+    /// When the host is asked to flush.
+    pub flush: Flush,
     /// An application that writes a line containing this to STDERR has failed the request (empty: never).
     pub catch_stderr: String,
     /// A file of further params, one `NAME value` a line (empty: none).
@@ -75,6 +91,8 @@ impl Default for RouteSettings {
             retry_non_idempotent: false,
             reuse_non_idempotent: false,
             ignore_client_abort: false,
+            error_override: false,
+            flush: Flush::Auto,
             catch_stderr: String::new(),
             params_file: String::new(),
             params_directory: String::new(),

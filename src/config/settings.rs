@@ -4,7 +4,7 @@
 //! of the C API and the parser of every value read this table and nothing else.
 
 use super::error::ConfigError;
-use super::route::{RequestBody, RouteSettings};
+use super::route::{Flush, RequestBody, RouteSettings};
 use super::setting::{Field, Setting, Target};
 use super::suggest::nearest;
 use crate::balancer::{BalancerSettings, Method};
@@ -238,6 +238,24 @@ pub static SETTINGS: &[Setting] = &[
         "Let the application finish a request whose client is gone.",
     ),
     route(
+        "error_override",
+        "off",
+        Flag(|route, on| route.error_override = on),
+        "Let the web server answer with its own error page where the application answers with a status \
+         from 400 on.",
+    ),
+    route(
+        "flush",
+        "auto",
+        Choice(&[
+            ("auto", |route| route.flush = Flush::Auto),
+            ("on", |route| route.flush = Flush::On),
+            ("off", |route| route.flush = Flush::Off),
+        ]),
+        "When what has come of a response is passed on to the client: auto whenever the application \
+         pauses, on after each piece, off when the server's own buffers are full.",
+    ),
+    route(
         "catch_stderr",
         "",
         Text { check: any_text, set: |route, text| route.catch_stderr = text.into() },
@@ -373,9 +391,7 @@ const LATER: &[Later] = &[
     later("rise", None),
     later("fall", None),
     later("share", Some("100%")),
-    later("error_override", Some("off")),
     later("local_redirect", Some("off")),
-    later("flush", None),
     later("response_body", None),
     later("response_file", None),
 ];
@@ -383,6 +399,11 @@ const LATER: &[Later] = &[
 /// The setting of a name.
 pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// The names of settings that a later version brings.
+pub(super) fn later_names() -> impl Iterator<Item = &'static str> {
+    LATER.iter().map(|later| later.name)
 }
 
 /// The setting of a name, if the value can be given to it; `None` for a setting of a later version
@@ -530,6 +551,8 @@ mod tests {
             end_timeout: time,
             total_timeout: time,
             request_body: RequestBody::Stream,
+            error_override: true,
+            flush: Flush::On,
             request_memory: 77,
             spool_directory: "/77".into(),
             max_body_bytes: 77,
@@ -618,7 +641,7 @@ mod tests {
             let error = find_for(later.name, "7s").err().unwrap();
             assert!(error.text.ends_with("comes with a later version"), "{error}");
         }
-        assert!(find_for("error_override", "Off").unwrap().is_none());
-        assert!(find_for("error_override", "on").is_err());
+        assert!(find_for("local_redirect", "Off").unwrap().is_none());
+        assert!(find_for("local_redirect", "on").is_err());
     }
 }

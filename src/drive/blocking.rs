@@ -7,6 +7,7 @@
 
 use super::attempt::{Attempt, Got};
 use super::engine::Engine;
+use super::forward::GiveUp;
 use super::scratch::Lease;
 use crate::exchange::{Action, Closed, SLICES, Wait};
 use crate::os::clock;
@@ -190,8 +191,8 @@ impl Blocking {
                     };
                     if given.head || given.complete || !given.stderr.is_empty() || !given.body.is_empty() {
                         let (stderr, body) = (place(given.stderr), place(given.body));
-                        self.unflushed =
-                            self.wants_pauses && (self.unflushed || given.head || !body.is_empty());
+                        self.unflushed = self.wants_pauses
+                            && (self.unflushed || given.head || given.complete || !body.is_empty());
                         return Some(Progress::Given {
                             stderr,
                             head: given.head,
@@ -292,7 +293,7 @@ impl Blocking {
                 let taken = scratch.exchange.handle_body(self.now, length);
                 scratch.body.taken(taken);
             }
-            Err(_) => scratch.exchange.handle_body_failed(self.now),
+            Err(_) => scratch.exchange.handle_body_failed(self.now, false),
         }
     }
 
@@ -303,7 +304,7 @@ impl Blocking {
 
     /// The host's next piece of the body, which `fill` puts into a buffer: it returns how much;
     /// 0 is the end of the body, an error that it can't be read.
-    pub fn host_body(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<usize, ()>) {
+    pub fn host_body(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<usize, GiveUp>) {
         let left = usize::try_from(self.host_body_left()).unwrap_or(usize::MAX);
         let scratch = &mut *self.scratch;
         let filled = fill(scratch.body.host_buffer(left));
@@ -314,7 +315,9 @@ impl Blocking {
                 let taken = scratch.exchange.handle_body(self.now, length);
                 scratch.body.taken(taken);
             }
-            Err(()) => scratch.exchange.handle_body_failed(self.now),
+            Err(reason) => {
+                scratch.exchange.handle_body_failed(self.now, reason == GiveUp::ClientGone);
+            }
         }
     }
 
@@ -417,6 +420,11 @@ impl Blocking {
     /// Returns the request's bytes.
     pub(super) fn return_body(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.request_body)
+    }
+
+    /// The host's client is gone.
+    pub(super) fn client_gone(&mut self) {
+        self.scratch.exchange.handle_client_gone(self.now);
     }
 
     /// Gives the exchange up, if it is not over.

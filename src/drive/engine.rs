@@ -2,7 +2,7 @@
 //! and the way to the log.
 
 use super::log::{Level, Log};
-use super::param_files::ParamFiles;
+use super::routes::{Route, Routes};
 use super::scratch::Scratches;
 use crate::balancer::{Balancer, Choice, Tried};
 use crate::cgi::ParamRule;
@@ -56,15 +56,6 @@ struct Turns {
     count: usize,
 }
 
-/// A route that leads to a balancer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Its place among the routes.
-    pub index: usize,
-    /// Its balancer's place.
-    pub balancer: usize,
-}
-
 /// What all exchanges of a process share. Made after the fork.
 pub struct Engine {
     /// Everything as configured.
@@ -75,7 +66,7 @@ pub struct Engine {
     pub log: Log,
     pools: Vec<Pool<Link>>,
     turns: Vec<Turns>,
-    param_files: Vec<Option<ParamFiles>>,
+    routes: Routes,
     on_idle: OnceLock<Box<dyn Fn() + Send + Sync>>,
     has_idle: AtomicBool,
 }
@@ -106,9 +97,8 @@ impl Engine {
                 pools.push(Pool::new(address, member.settings.clone(), window));
             }
         }
-        let param_files = config.routes.iter().map(|route| ParamFiles::of(&route.settings)).collect();
         Ok(Self {
-            param_files,
+            routes: Routes::of(&config),
             config,
             scratches: Scratches::default(),
             log: Log::default(),
@@ -149,14 +139,19 @@ impl Engine {
         Some(Route { index, balancer: self.config.routes.get(index)?.balancer? })
     }
 
+    /// Adds a route to a balancer, for good. Fails when there are too many.
+    pub fn add_route(&self, settings: RouteSettings, balancer: usize) -> Result<Route, String> {
+        self.routes.add(settings, balancer)
+    }
+
     /// The settings of a route.
     pub fn settings(&self, route: Route) -> &RouteSettings {
-        &self.config.routes[route.index].settings
+        self.routes.settings(route).unwrap_or_else(|| &self.config.routes[route.index].settings)
     }
 
     /// The params of a route that stand in files, as they are now.
     pub fn file_params(&self, route: Route, now: Duration) -> Option<Arc<Vec<ParamRule>>> {
-        self.param_files[route.index].as_ref().map(|files| files.current(now, &self.log))
+        self.routes.files(route).map(|files| files.current(now, &self.log))
     }
 
     /// The pool of a balancer to try next.

@@ -7,9 +7,10 @@
 
 use super::attempt::{Attempt, Got};
 use super::blocking::is_exhaustion;
-use super::engine::{Engine, Route};
+use super::engine::Engine;
 use super::forward::{log_stderr, report_end, report_start};
 use super::request::Request;
+use super::routes::Route;
 use super::scratch::Lease;
 use super::start::{self, StartError};
 use crate::exchange::{Action, Closed, Exchange, SLICES, Wait};
@@ -617,7 +618,7 @@ impl EventLoop {
                 let taken = scratch.exchange.handle_body(now, length);
                 scratch.body.taken(taken);
             }
-            Err(_) => scratch.exchange.handle_body_failed(now),
+            Err(_) => scratch.exchange.handle_body_failed(now, false),
         }
     }
 

@@ -1,19 +1,26 @@
 //! Level A: one blocking call that takes the request's body from the host and gives it the response.
 
 use super::blocking::{Blocking, Client, Progress};
-use super::engine::{Engine, Route};
+use super::engine::Engine;
 use super::log::Level;
 use super::report;
 use super::request::Request;
+use super::routes::Route;
 use super::start::{self, StartError};
 use crate::cgi::ResponseHead;
-use crate::exchange::{Exchange, Limits};
+use crate::config::Flush;
+use crate::exchange::{Cause, Exchange, Limits};
 use crate::os::clock;
 use std::sync::Arc;
 
-/// The host gives the exchange up.
+/// Why the host goes on no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GiveUp;
+pub enum GiveUp {
+    /// It gives the exchange up.
+    Aborted,
+    /// Its client is gone: with `ignore_client_abort` the application may finish.
+    ClientGone,
+}
 
 /// The host's side of an exchange.
 pub trait Host: Client {
@@ -59,8 +66,8 @@ pub fn forward(
         }
     };
     let body = request.lend_body();
-    let mut exchange =
-        Blocking::new(Arc::clone(engine), route.balancer, lease, body, now, host.wants_flush());
+    let wants_pauses = host.wants_flush() && settings.flush != Flush::Off;
+    let mut exchange = Blocking::new(Arc::clone(engine), route.balancer, lease, body, now, wants_pauses);
     run(&mut exchange, host, route, request);
     request.take_back_body(exchange.return_body());
     report_end(engine, route, &exchange.scratch.exchange, || {
@@ -89,7 +96,10 @@ fn take_body(
         let got = host.body(&mut piece[..most]).map(|got| got.min(most));
         match got {
             Ok(0) if announced.is_none() => break Ok(()),
-            Ok(0) | Err(GiveUp) => break Err(StartError::Body { came: lease.body.spool.len(), announced }),
+            Err(GiveUp::ClientGone) => break Err(StartError::ClientGone),
+            Ok(0) | Err(GiveUp::Aborted) => {
+                break Err(StartError::Body { came: lease.body.spool.len(), announced });
+            }
             Ok(got) => {
                 if let Err(error) = start::spool(lease, engine.settings(route), &piece[..got]) {
                     break Err(error);
@@ -102,31 +112,47 @@ fn take_body(
 }
 
 fn run(exchange: &mut Blocking, host: &mut dyn Host, route: Route, request: &Request) {
+    let flushes = host.wants_flush() && exchange.engine().settings(route).flush == Flush::On;
+    let mut client_gone = false;
     loop {
         let progress = exchange.advance(&mut AsClient(host));
         let mut result = Ok(());
         match progress {
             Progress::Finished => break,
+            Progress::Given { stderr, .. } if client_gone => {
+                take_stderr(exchange, stderr, host, route, request);
+            }
+            Progress::Pause if client_gone => {}
             Progress::Pause => result = host.flush(),
-            Progress::Body => exchange.host_body(|buffer| host.body(buffer).map_err(|GiveUp| ())),
+            Progress::Body => {
+                exchange.host_body(|buffer| host.body(buffer));
+            }
             Progress::Given { stderr, head, body, complete } => {
-                if !stderr.is_empty() {
-                    take_stderr(exchange, stderr, host, route, request);
-                }
+                take_stderr(exchange, stderr, host, route, request);
                 if head {
                     result = host.head(&exchange.scratch.exchange.response.head);
                 }
                 if result.is_ok() && !body.is_empty() {
                     result = host.data(&exchange.scratch.received[body]);
+                    if flushes && result.is_ok() {
+                        result = host.flush();
+                    }
                 }
                 if result.is_ok() && complete {
                     result = host.complete();
                 }
             }
         }
-        if result.is_err() {
-            exchange.abort();
-            break;
+        match result {
+            Ok(()) => {}
+            Err(GiveUp::ClientGone) => {
+                client_gone = true;
+                exchange.client_gone();
+            }
+            Err(GiveUp::Aborted) => {
+                exchange.abort();
+                break;
+            }
         }
     }
     let (engine, balancer) = (Arc::clone(exchange.engine()), exchange.balancer());
@@ -153,6 +179,9 @@ fn take_stderr(
     route: Route,
     request: &Request,
 ) {
+    if range.is_empty() {
+        return;
+    }
     let (engine, balancer) = (Arc::clone(exchange.engine()), exchange.balancer());
     let caught = &engine.settings(route).catch_stderr;
     let mut found = false;
@@ -186,7 +215,11 @@ pub(super) fn log_stderr(engine: &Engine, balancer: usize, request: &Request, li
 pub(super) fn report_start(engine: &Engine, route: Route, request: &Request, error: &StartError) {
     let target =
         String::from_utf8_lossy(start::target(request).unwrap_or_default()).escape_debug().to_string();
-    engine.log_error(&format!("{}: {error}; request {target}", engine.balancer_name(route.balancer)));
+    let level = match error {
+        StartError::ClientGone => Level::Notice,
+        _ => Level::Error,
+    };
+    engine.log.write(level, &format!("{}: {error}; request {target}", engine.balancer_name(route.balancer)));
 }
 
 /// Counts the end of an exchange and writes to the log what a person should know of it. `script`
@@ -195,11 +228,14 @@ pub(super) fn report_end(engine: &Engine, route: Route, exchange: &Exchange, scr
     let pool = engine.pool(route.balancer, exchange.pool());
     pool.counters().retries.add(u64::from(exchange.retries()));
     let name = engine.balancer_name(route.balancer);
-    if let Some(failure) = exchange.failure() {
+    if let Some(failure) = exchange.failure().filter(|failure| failure.cause != Cause::ErrorOverride) {
         pool.counters().failures.add(1);
+        // A client that goes away is an everyday thing.
+        let level = if failure.cause == Cause::ClientGone { Level::Notice } else { Level::Error };
         let address = pool.address().to_string();
         let limits = Limits::from(engine.settings(route));
-        engine.log_error(&report::failure(failure, name, &address, &script(), &limits, exchange.retries()));
+        let line = report::failure(failure, name, &address, &script(), &limits, exchange.retries());
+        engine.log.write(level, &line);
     } else if let Some(notice) = exchange.notice() {
         let address = pool.address().to_string();
         engine.log.write(Level::Warning, &report::notice(notice, name, &address, &script()));

@@ -2,9 +2,10 @@
 //! response are kept aside, so that an application that answers while it reads is no deadlock.
 
 use super::blocking::{Blocking, NoClient, Progress};
-use super::engine::{Engine, Route};
+use super::engine::Engine;
 use super::forward::{log_stderr, report_end, report_start};
 use super::request::Request;
+use super::routes::Route;
 use super::scratch::Lease;
 use super::start::{self, StartError};
 use crate::os::clock;

@@ -46,6 +46,7 @@ fn what(cause: Cause, limits: &Limits) -> String {
         Cause::RequestBody => "the request body could not be read".into(),
         Cause::Aborted => "the web server gave the request up".into(),
         Cause::CaughtStderr => "the application wrote a line that catch_stderr names".into(),
+        Cause::ErrorOverride => "the application answered with an error".into(),
         Cause::Resources => "this process ran out of a resource".into(),
     }
 }

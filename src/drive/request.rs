@@ -111,6 +111,7 @@ pub struct Request {
     headers: Vec<Pair>,
     variables: Vec<Pair>,
     params: Vec<Pair>,
+    unset: Vec<Pair>,
 }
 
 impl Request {
@@ -123,6 +124,7 @@ impl Request {
         self.headers.clear();
         self.variables.clear();
         self.params.clear();
+        self.unset.clear();
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -148,10 +150,19 @@ impl Request {
         self.variables.push(pair);
     }
 
-    /// Adds a param, as it is.
+    /// Adds a param, as it is, unless it was stated before that there is none.
     pub fn param(&mut self, name: &[u8], value: &[u8]) {
+        if self.unset.iter().any(|(unset, _)| &self.arena[unset.clone()] == name) {
+            return;
+        }
         let pair = (self.keep(name), self.keep(value));
         self.params.push(pair);
+    }
+
+    /// Has a param left out, unless it was added here.
+    pub fn unset(&mut self, name: &[u8]) {
+        let pair = (self.keep(name), 0..0);
+        self.unset.push(pair);
     }
 
     /// What was stated of a fact.
@@ -173,6 +184,7 @@ impl Request {
     pub fn with_facts<T>(&self, look: impl FnOnce(&Facts<'_>) -> T) -> T {
         let list = |pairs| Arena { bytes: &self.arena, pairs };
         let (headers, variables, params) = (list(&self.headers), list(&self.variables), list(&self.params));
+        let unset = list(&self.unset);
         look(&Facts {
             method: self.get(Fact::Method),
             target: self.get(Fact::Target),
@@ -196,6 +208,7 @@ impl Request {
             headers: &headers,
             variables: &variables,
             params: &params,
+            unset: &unset,
         })
     }
 

@@ -1,8 +1,9 @@
 //! The start of an exchange, alike for both drives: where the body comes from, the params, the plan.
 
 use super::body::{Body, Source};
-use super::engine::{Engine, Route};
+use super::engine::Engine;
 use super::request::{Fact, Request};
+use super::routes::Route;
 use super::scratch::Lease;
 use crate::cgi::{EnvironmentError, Files};
 use crate::config::{RequestBody, RouteSettings};
@@ -22,6 +23,8 @@ pub enum StartError {
     TooLarge(u64),
     /// The body can't be laid aside.
     Spool(io::Error),
+    /// The client went away while it sent the body.
+    ClientGone,
     /// The host could not give the body, or gave less than its length.
     Body {
         /// Bytes that came.
@@ -39,6 +42,7 @@ impl StartError {
             Self::TooLarge(_) => 413,
             Self::Spool(error) if error.raw_os_error() == Some(libc::ENOSPC) => 507,
             Self::Spool(_) => 503,
+            Self::ClientGone => 499,
             Self::Body { .. } => 400,
         }
     }
@@ -54,6 +58,7 @@ impl std::fmt::Display for StartError {
             Self::Spool(error) => {
                 write!(f, "the request body can't be laid aside: {error}; see spool_directory")
             }
+            Self::ClientGone => write!(f, "the client closed its connection while it sent the body"),
             Self::Body { came, announced: Some(announced) } => {
                 write!(f, "the request body ended after {came} of {announced} bytes")
             }
@@ -170,6 +175,7 @@ pub fn start(
         pools: engine.pool_count(route.balancer),
         restart_window: engine.config.balancers[route.balancer].settings.restart_window,
         ignore_client_abort: settings.ignore_client_abort,
+        error_override: settings.error_override,
         limits: Limits::from(settings),
     };
     scratch.exchange.start(now, &plan);

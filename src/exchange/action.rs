@@ -28,6 +28,8 @@ pub struct Plan<'a> {
     pub restart_window: Duration,
     /// The client's going away does not end the exchange.
     pub ignore_client_abort: bool,
+    /// A response with an error status is the host's to answer.
+    pub error_override: bool,
     /// Timeouts and limits.
     pub limits: Limits,
 }

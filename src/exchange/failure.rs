@@ -95,13 +95,15 @@ pub enum Cause {
     Aborted = 153,
     /// The application wrote a line to STDERR that `catch_stderr` names.
     CaughtStderr = 154,
+    /// The application answered with an error status, which `error_override` leaves to the host.
+    ErrorOverride = 155,
     /// Descriptors, memory or disk ran out here.
     Resources = 160,
 }
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::QueueFull,
         Self::QueueTimeout,
         Self::Connect,
@@ -127,6 +129,7 @@ impl Cause {
         Self::RequestBody,
         Self::Aborted,
         Self::CaughtStderr,
+        Self::ErrorOverride,
         Self::Resources,
     ];
 
@@ -174,6 +177,7 @@ impl Cause {
             Self::RequestBody => "request_body",
             Self::Aborted => "aborted",
             Self::CaughtStderr => "caught_stderr",
+            Self::ErrorOverride => "error_override",
             Self::Resources => "resources",
         }
     }
@@ -210,6 +214,7 @@ impl Cause {
             Self::RequestBodyShort | Self::RequestBody => "the client did not send the whole body",
             Self::Aborted => "the web server gave the request up",
             Self::CaughtStderr => "look at the application's error log",
+            Self::ErrorOverride => "nothing is wrong here: error_override leaves the page to the web server",
             Self::Resources => "look at this process's limits on open files and memory, and at the disk",
         }
     }

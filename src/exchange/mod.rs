@@ -61,6 +61,7 @@ pub struct Exchange {
     body_replayable: bool,
     is_head_request: bool,
     ignore_client_abort: bool,
+    error_override: bool,
     client_watched: bool,
     connect_timeout: Duration,
     backlog_pause: Duration,
@@ -94,6 +95,7 @@ impl Exchange {
         self.body_replayable = plan.body_replayable;
         self.is_head_request = plan.is_head_request;
         self.ignore_client_abort = plan.ignore_client_abort;
+        self.error_override = plan.error_override;
         self.client_watched = true;
         self.consumed = false;
         self.rewind_due = false;
@@ -391,9 +393,9 @@ impl Exchange {
         self.body_pending = true;
     }
 
-    /// The body can't be read; the client is not known to be gone.
-    pub fn handle_body_failed(&mut self, now: Duration) {
-        self.abort(now, Cause::RequestBody);
+    /// The body can't be read, because the client is gone or for another reason.
+    pub fn handle_body_failed(&mut self, now: Duration, client_gone: bool) {
+        self.abort(now, if client_gone { Cause::ClientGone } else { Cause::RequestBody });
     }
 
     /// The socket took `count` bytes; 0 if it takes none now.
@@ -461,7 +463,7 @@ impl Exchange {
         if self.step != Step::Flow {
             return Given::default();
         }
-        match event {
+        let given = match event {
             Event::Stdout { bytes, .. } => self.handle_stdout(now, bytes),
             Event::Stderr { bytes, .. } => {
                 self.response_byte = true;
@@ -473,7 +475,13 @@ impl Exchange {
                 Given { complete: self.end_of_stdout(now), ..Given::default() }
             }
             Event::End { end, .. } => Given { complete: self.handle_end(now, end), ..Given::default() },
-        }
+        };
+        if self.is_overridden() { Given { stderr: given.stderr, ..Given::default() } } else { given }
+    }
+
+    /// Whether the response is an error that the host answers in its place.
+    fn is_overridden(&self) -> bool {
+        self.error_override && self.response.has_head() && self.response.head.status() >= 400
     }
 
     fn handle_stdout<'a>(&mut self, now: Duration, bytes: &'a [u8]) -> Given<'a> {
@@ -488,6 +496,9 @@ impl Exchange {
         };
         if passed.head {
             self.times.head = Some(now);
+            if self.is_overridden() {
+                self.response.discard_body();
+            }
         }
         if passed.overrun {
             if let Some(declared) = self.response.declared() {
@@ -664,6 +675,10 @@ impl Exchange {
 
     fn succeed(&mut self, now: Duration, keep: bool) {
         self.times.complete.get_or_insert(now);
+        if self.is_overridden() {
+            let detail = format!("status {}", self.response.head.status());
+            self.fail_with(now, Cause::ErrorOverride, detail);
+        }
         self.finish(now, keep);
     }
 

@@ -41,6 +41,12 @@ impl Response {
         self.received = 0;
     }
 
+    /// Has the body read and thrown away.
+    pub fn discard_body(&mut self) {
+        self.bodiless = true;
+        self.declared = None;
+    }
+
     /// Whether the head is complete.
     pub fn has_head(&self) -> bool {
         self.has_head

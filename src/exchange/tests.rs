@@ -80,6 +80,7 @@ impl World {
             pools: 1,
             restart_window: 5 * SECOND,
             ignore_client_abort: false,
+            error_override: false,
             limits: Limits::default(),
         };
         change(&mut plan);
@@ -617,6 +618,33 @@ fn an_answer_before_a_failed_send_is_delivered() {
     world.receive(&[stdout(1, b"Status: 413\n\n"), end(1, 0, ProtocolStatus::RequestComplete)].concat());
     assert_eq!((world.cause(), world.heads), (None, 1));
     assert!(!world.kept());
+}
+
+/// An error status with `error_override` is the host's to answer: no head, no body, at any split, and
+/// the connection is kept all the same; other statuses pass.
+#[test]
+fn an_overridden_error_is_left_to_the_host() {
+    let reply = [
+        stdout(1, b"Status: 404\r\nContent-Length: 9\r\n\r\nnot"),
+        stderr(1, b"warning"),
+        stdout(1, b" found"),
+        stdout(1, b""),
+        end(1, 0, ProtocolStatus::RequestComplete),
+    ]
+    .concat();
+    for cut in 0..=reply.len() {
+        let mut world = World::start(|plan| plan.error_override = true);
+        world.sent().receive(&reply[..cut]).receive(&reply[cut..]);
+        assert_eq!((world.heads, world.completes, world.response.len()), (0, 0, 0));
+        assert_eq!(world.cause(), Some(Cause::ErrorOverride));
+        assert_eq!((world.exchange.response.head.status(), &world.stderr[..]), (404, &b"warning"[..]));
+        assert!(world.kept());
+    }
+    let mut world = World::start(|plan| plan.error_override = true);
+    world
+        .sent()
+        .receive(&[stdout(1, b"Status: 302\n\n"), end(1, 0, ProtocolStatus::RequestComplete)].concat());
+    assert_eq!((world.cause(), world.heads), (None, 1));
 }
 
 /// A1, H1: a response is the same at every split.

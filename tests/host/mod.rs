@@ -38,7 +38,7 @@ impl Client for Keep {
 
 impl Host for Keep {
     fn body(&mut self, buffer: &mut [u8]) -> Result<usize, GiveUp> {
-        let pieces = self.pieces.as_mut().ok_or(GiveUp)?;
+        let pieces = self.pieces.as_mut().ok_or(GiveUp::Aborted)?;
         let piece = if pieces.is_empty() { Vec::new() } else { pieces.remove(0) };
         buffer[..piece.len()].copy_from_slice(&piece);
         Ok(piece.len())

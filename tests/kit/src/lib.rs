@@ -15,6 +15,7 @@
 //! application.assert_no_violations();
 //! ```
 
+pub mod apache;
 pub mod application;
 pub mod builder;
 pub mod bytes;
@@ -31,6 +32,7 @@ pub mod process;
 pub mod recorder;
 pub mod script;
 
+pub use apache::{Apache, Mpm};
 pub use application::Application;
 pub use builder::{Builder, Closing};
 pub use directory::{Directory, free_port};

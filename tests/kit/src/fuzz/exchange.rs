@@ -59,6 +59,7 @@ fn run(
         pools: 1 + (choices >> 5 & 1),
         restart_window: Duration::from_secs(5),
         ignore_client_abort: choices & 64 != 0,
+        error_override: false,
         limits: Limits::default(),
     };
     exchange.start(*now, &plan);
@@ -101,7 +102,7 @@ fn run(
             Action::Rewind => exchange.handle_rewound(*now, plan.body_replayable),
             Action::Body => match number(data, 6) {
                 0 if !quiet => exchange.handle_body_pending(),
-                1 if !quiet => exchange.handle_body_failed(*now),
+                1 if !quiet => exchange.handle_body_failed(*now, false),
                 2 => drop(exchange.handle_body(*now, 0)),
                 _ if quiet => chunk = exchange.handle_body(*now, 100_000),
                 _ => chunk = exchange.handle_body(*now, 1 + number(data, 70_000)),
