@@ -47,7 +47,7 @@ static spare_t spares[] = {
 /* The configuration that is being read, or is in force. */
 static struct {
     fcgate_config *config;
-    const balancer_t *section; /* the <FcgateBalancer> that is being read */
+    balancer_t *section; /* the <FcgateBalancer> that is being read */
     unsigned balancers;
 } state;
 
@@ -177,7 +177,7 @@ static const char *internal_name(cmd_parms *cmd, const char *name)
     return internal;
 }
 
-static const char *declare_balancer(cmd_parms *cmd, const char *name, const balancer_t **declared)
+static const char *declare_balancer(cmd_parms *cmd, const char *name, balancer_t **declared)
 {
     server_config_t *server = ap_get_module_config(cmd->server->module_config, &fcgate_module);
     balancer_t *balancer = apr_pcalloc(cmd->pool, sizeof *balancer);
@@ -205,7 +205,7 @@ static const char *balancer_line(cmd_parms *cmd, void *directory, const char *ar
 {
     const char *name = ap_getword_conf(cmd->pool, &arguments);
     const char *wrong;
-    const balancer_t *balancer = NULL;
+    balancer_t *balancer = NULL;
     fcgate_error error;
 
     (void)directory;
@@ -225,7 +225,7 @@ static const char *balancer_section(cmd_parms *cmd, void *directory, const char 
 {
     const char *end = strrchr(arguments, '>');
     const char *name, *rest, *wrong;
-    const balancer_t *balancer = NULL;
+    balancer_t *balancer = NULL;
 
     (void)directory;
     if (!end) {
@@ -243,6 +243,9 @@ static const char *balancer_section(cmd_parms *cmd, void *directory, const char 
     state.section = balancer;
     wrong = ap_walk_config(cmd->directive->first_child, cmd, cmd->context);
     state.section = NULL;
+    if (!wrong && balancer->pools == 0) {
+        return apr_psprintf(cmd->pool, "<FcgateBalancer %s> has no FcgatePool", name);
+    }
     return wrong;
 }
 
@@ -255,6 +258,7 @@ static const char *pool_line(cmd_parms *cmd, void *directory, const char *argume
     if (!state.section) {
         return "FcgatePool belongs into <FcgateBalancer NAME>";
     }
+    state.section->pools++;
     return fcgate_config_pool(state.config, state.section->internal, arguments, &error) == FCGATE_OK
                ? NULL
                : said(cmd, &error);

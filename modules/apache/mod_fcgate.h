@@ -5,7 +5,7 @@
  * route.c    from the sections that hold for a request to a route of libfcgate
  * request.c  what libfcgate is told of a request
  * handler.c  a request forwarded, the response passed on
- * module.c   the hooks, one gateway for each child, the log
+ * mod_fcgate.c  the hooks, one gateway for each child, the log
  *
  * All that is FastCGI or CGI is done by libfcgate; here stands what is Apache's own.
  */
@@ -32,6 +32,7 @@ extern module AP_MODULE_DECLARE_DATA fcgate_module;
 typedef struct {
     const char *name;     /* as SetHandler has it */
     const char *internal; /* as libfcgate has it: a virtual host's carries the host's place */
+    int pools;
 } balancer_t;
 
 /* One FcgateMap. */
@@ -99,7 +100,7 @@ int mod_fcgate_describe(request_rec *r, const directory_config_t *directory, fcg
 int mod_fcgate_handler(request_rec *r);
 int mod_fcgate_map(request_rec *r);
 
-/* module.c */
+/* mod_fcgate.c */
 const fcgate_gateway *mod_fcgate_the_gateway(void);
 /* The request that this thread is forwarding, for the log; returns the one before it. */
 request_rec *mod_fcgate_set_current(request_rec *r);

@@ -58,7 +58,8 @@ static int pre_config(apr_pool_t *config, apr_pool_t *log, apr_pool_t *temporary
     return mod_fcgate_begin_config(config);
 }
 
-static int post_config(apr_pool_t *config, apr_pool_t *log, apr_pool_t *temporary, server_rec *server)
+/* Not post_config: "apache2 -t" ends before that. */
+static int check_config(apr_pool_t *config, apr_pool_t *log, apr_pool_t *temporary, server_rec *server)
 {
     (void)config;
     (void)log;
@@ -104,7 +105,7 @@ static void register_hooks(apr_pool_t *pool)
 {
     (void)pool;
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     /* After the core has looked at SetHandler, before mod_dir looks for indexes. */
     ap_hook_fixups(mod_fcgate_map, NULL, NULL, APR_HOOK_FIRST);

@@ -1,0 +1,130 @@
+//! The configuration of mod_fcgate: what Apache says of a wrong line, and the whole example.
+
+use fcgate_kit::{Apache, Application, Mpm};
+
+/// What `apache2 -t` says of these lines, which are wrong; the number of their first line is `{line}`.
+fn refused(lines: &str) -> String {
+    let (right, said) = Apache::with(Mpm::Event).config(lines).check();
+    assert!(!right, "was taken: {lines}");
+    said
+}
+
+/// S10: what is wrong is said when the configuration is read, with file, line and the nearest name.
+#[test]
+fn wrong_lines_are_named() {
+    for (lines, words) in [
+        ("FcgateBalancer php unix:/run/a.sock\nFcgateHeadTimeut 5s", "did you mean FcgateHeadTimeout?"),
+        ("FcgateBalancr php unix:/run/a.sock", "did you mean FcgateBalancer?"),
+        ("FcgateParm A b", "did you mean FcgateParam?"),
+        ("<FcgateBalancer php>\nFcgatePol unix:/run/a.sock\n</FcgateBalancer>", "did you mean FcgatePool?"),
+        ("<Directory />\nFcgateColour red\n</Directory>", "FcgateColour is no directive of mod_fcgate"),
+        ("FcgateBalancer php unix:/run/a.sock max_conections=4", "did you mean max_connections?"),
+        ("FcgateBalancer php unix:/run/a.sock weight=many", "weight"),
+        ("FcgateBalancer php /run/a.sock", "unix:/run/a.sock"),
+        ("FcgateBalancer php", "FcgateBalancer takes a name and an address"),
+        ("FcgateBalancer php:x unix:/run/a.sock", "a name is 1 to 128 letters"),
+        ("FcgateBalancer p@hp unix:/run/a.sock", "a name can't have @"),
+        ("FcgateBalancer php unix:/run/a.sock\nFcgateBalancer php unix:/run/b.sock", "declared twice"),
+        ("<FcgateBalancer php>\n</FcgateBalancer>", "<FcgateBalancer php> has no FcgatePool"),
+        (
+            "<FcgateBalancer php>\nFcgateBalancer b unix:/run/b.sock\n</FcgateBalancer>",
+            "another <FcgateBalancer>",
+        ),
+        ("FcgatePool unix:/run/a.sock", "FcgatePool belongs into <FcgateBalancer NAME>"),
+        ("FcgateQueue length=4", "FcgateQueue belongs into <FcgateBalancer NAME>"),
+        ("FcgateMethod round_robin", "FcgateMethod belongs into <FcgateBalancer NAME>"),
+        ("FcgateMaxConnections 4", "write max_connections=4 on a FcgatePool"),
+        ("FcgateHeadTimeout soon", "head_timeout"),
+        ("FcgateMap php php", "\"php\" is no extension"),
+        ("FcgateMap .tar.gz php", "\".tar.gz\" is no extension"),
+        ("FcgateMap .php php", "there is no FcgateBalancer at all"),
+        ("FcgateBalancer php unix:/run/a.sock\nFcgateMap .php pph", "did you mean php?"),
+        (
+            "FcgateBalancer php unix:/run/a.sock\nFcgateMap .php unix:/run/a.sock",
+            "an address can't stand here",
+        ),
+        ("FcgateParam CONTENT_LENGTH 5", "CONTENT_LENGTH must match what is sent"),
+        ("FcgateParamUnset GATEWAY_INTERFACE", "GATEWAY_INTERFACE must match"),
+        ("FcgateParam A b c", "\"c\" is neither if_not_empty nor"),
+        ("FcgateParam A b \"expr=%{nonsense\"", "FcgateParam: expression"),
+        (
+            "<FcgateBalancer a>\nFcgatePool b:1\nFcgateParam A expr=%{HTTP_HOST}\n</FcgateBalancer>",
+            "not possible in a <FcgateBalancer>",
+        ),
+        ("FcgateLogStderr loud", "\"loud\" is no level of LogLevel"),
+        (
+            "<VirtualHost *:1>\nFcgateBalancer php unix:/run/a.sock\n</VirtualHost>\nFcgateMap .php php",
+            "there is no FcgateBalancer at all",
+        ),
+    ] {
+        let said = refused(lines);
+        assert!(said.contains(words), "{lines}\n--- is told so, without \"{words}\":\n{said}");
+        assert!(
+            said.contains("httpd.conf") && said.contains("line "),
+            "{lines}\n--- without its place:\n{said}"
+        );
+    }
+}
+
+/// A line whose engine part comes with a later version is an error that says so.
+#[test]
+fn lines_of_later_versions_are_refused_by_name() {
+    for line in [
+        "FcgateMethod least_connections",
+        "FcgateCheck ping path=/ping interval=5s rise=2 fall=3",
+        "FcgatePool app2.example.net:9000 slow_start=30s",
+        "FcgatePool b:1 max_connections=auto",
+    ] {
+        let said = refused(&format!("<FcgateBalancer php>\nFcgatePool a:1\n{line}\n</FcgateBalancer>"));
+        assert!(said.contains("comes with a later version"), "{line}: {said}");
+    }
+    for line in ["FcgateShare 25%", "FcgateLocalRedirect on", "FcgateResponseBody spool"] {
+        let said = refused(line);
+        assert!(said.contains("comes with a later version"), "{line}: {said}");
+    }
+}
+
+/// The whole example of the documentation loads, less the lines of later versions, and its parts
+/// answer.
+#[test]
+fn the_whole_example_loads_and_answers() {
+    let application = Application::unix().start();
+    let config = include_str!("../docs/apache-example.conf");
+    let address = application.address();
+    let config = config
+        .replace("unix:/run/php/php8.2-fpm.sock", &address)
+        .replace("unix:/run/php/reports.sock", &address)
+        .replace("unix:/run/fcgiwrap.socket", &address)
+        .replace("/srv/www", "{root}")
+        .replace("*:443", "*:{port}");
+    let apache = Apache::with(Mpm::Event)
+        .module("authz_host")
+        .config(config)
+        .file("index.php", "")
+        .file("reports", "")
+        .start();
+    let mut client = apache.client().host("www.example.net");
+    for (target, script, info) in [
+        ("/index.php/a", "/index.php", "/a"),
+        ("/", "/index.php", ""),
+        ("/no/such/page", "/index.php", ""),
+        ("/reports", "/reports", ""),
+        ("/git/repository.git/info/refs?service=git-upload-pack", "/git", "/repository.git/info/refs"),
+    ] {
+        client.get(target).expect(200);
+        let request = application.requests().pop().unwrap();
+        assert_eq!(request.param("REQUEST_URI"), Some(target));
+        assert_eq!(
+            (request.param("SCRIPT_NAME"), request.param("PATH_INFO").unwrap_or("")),
+            (Some(script), info),
+            "{target}"
+        );
+        assert_eq!(request.param("APP_ENV"), Some("production"), "{target}");
+        let git = target.starts_with("/git/");
+        let file = git.then_some("/usr/lib/git-core/git-http-backend");
+        assert_eq!(request.param("GIT_PROJECT_ROOT"), git.then_some("/srv/git"));
+        assert!(file.is_none_or(|file| request.param("SCRIPT_FILENAME") == Some(file)));
+    }
+    client.get("/fpm-status").expect(403);
+    application.assert_no_violations();
+}
