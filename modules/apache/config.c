@@ -405,14 +405,20 @@ static const char *parse_expression(cmd_parms *cmd, const char *text, unsigned f
 }
 
 /* FcgateParam NAME value|expr=EXPRESSION [if_not_empty] [expr=CONDITION] */
-static const char *param_line(cmd_parms *cmd, void *directory, int count, char *const words[])
+static const char *param_line(cmd_parms *cmd, void *directory, const char *arguments)
 {
     directory_config_t *config = directory;
+    const char *words[8];
+    int count = 0;
     param_t param = {0};
     const char *wrong;
     fcgate_error error;
 
-    if (count < 2) {
+    /* Apache's own splitting would lose an empty value at the end. */
+    while (*arguments && count < (int)(sizeof words / sizeof *words)) {
+        words[count++] = ap_getword_conf(cmd->pool, &arguments);
+    }
+    if (count < 2 || *arguments) {
         return "FcgateParam takes a name and a value, then if_not_empty or \"expr=CONDITION\"";
     }
     param.name = words[0];
@@ -508,8 +514,8 @@ const command_rec mod_fcgate_commands[] = {
                      "Sets queue_length and queue_timeout of the balancer's pools: length=NUMBER timeout=TIME"),
     AP_INIT_TAKE2("FcgateMap", map_line, NULL, RSRC_CONF,
                   "Files with this last extension are answered by a balancer: .EXTENSION BALANCER"),
-    AP_INIT_TAKE_ARGV("FcgateParam", param_line, NULL, OR_FILEINFO,
-                      "Sets a param: NAME value|\"expr=EXPRESSION\" [if_not_empty] [\"expr=CONDITION\"]"),
+    AP_INIT_RAW_ARGS("FcgateParam", param_line, NULL, OR_FILEINFO,
+                     "Sets a param: NAME value|\"expr=EXPRESSION\" [if_not_empty] [\"expr=CONDITION\"]"),
     AP_INIT_TAKE1("FcgateParamUnset", param_unset_line, NULL, OR_FILEINFO, "Removes a param: NAME"),
     AP_INIT_TAKE1("FcgateLogStderr", log_stderr, NULL, ANYWHERE,
                   "The level at which what applications write to their standard error is logged, or off"),

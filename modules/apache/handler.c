@@ -142,7 +142,10 @@ static int32_t take_head(void *user, const fcgate_head *head)
     const char *reason = fcgate_head_reason(head, &length);
 
     forward->has_head = 1;
-    r->status = (int)fcgate_head_status(head);
+    /* An ErrorDocument that states no status of its own answers with that of the error. */
+    if (fcgate_head_status(head) != HTTP_OK || !ap_is_HTTP_ERROR(r->status)) {
+        r->status = (int)fcgate_head_status(head);
+    }
     r->status_line = length > 0 ? apr_psprintf(r->pool, "%d %s", r->status, copied(r, reason, length)) : NULL;
     /* What the script's file is says nothing about what it answers. */
     ap_set_content_type(r, NULL);
@@ -333,6 +336,22 @@ static int forward_request(request_rec *r, const balancer_t *balancer)
     return finish(&forward, &error);
 }
 
+/* Apache itself makes small letters of what SetHandler says. */
+static const balancer_t *find_balancer(request_rec *r, const server_config_t *server, const char *name)
+{
+    const balancer_t *balancer = apr_hash_get(server->balancers, name, APR_HASH_KEY_STRING);
+    apr_hash_index_t *index = balancer ? NULL : apr_hash_first(r->pool, server->balancers);
+
+    for (; index; index = apr_hash_next(index)) {
+        const balancer_t *other = apr_hash_this_val(index);
+
+        if (!strcasecmp(other->name, name)) {
+            return other;
+        }
+    }
+    return balancer;
+}
+
 int mod_fcgate_handler(request_rec *r)
 {
     const server_config_t *server;
@@ -344,7 +363,7 @@ int mod_fcgate_handler(request_rec *r)
     }
     name = r->handler + sizeof HANDLER_PREFIX - 1;
     server = ap_get_module_config(r->server->module_config, &fcgate_module);
-    balancer = apr_hash_get(server->balancers, name, APR_HASH_KEY_STRING);
+    balancer = find_balancer(r, server, name);
     if (!balancer) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "SetHandler %s: no balancer \"%s\" is declared here%s", r->handler,
                       name, mod_fcgate_hint(r->pool, server, name));
@@ -401,7 +420,7 @@ int mod_fcgate_map(request_rec *r)
     const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
 
     /* Another handler, also "SetHandler none", was chosen for this place. */
-    if (r->handler || core->handler || !r->filename || r->finfo.filetype == APR_DIR) {
+    if (r->handler || core->handler || core->expr_handler || !r->filename || r->finfo.filetype == APR_DIR) {
         return DECLINED;
     }
     for (int i = 0; i < server->maps->nelts; i++) {
