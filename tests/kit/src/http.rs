@@ -337,6 +337,16 @@ impl Client {
         self.buffer.clear();
     }
 
+    /// Receives until these bytes are among what came; they stay there to be read.
+    ///
+    /// Panics if they never come.
+    pub fn wait_for(&mut self, bytes: &[u8]) {
+        while !self.buffer.windows(bytes.len()).any(|window| window == bytes) {
+            let came = self.fill();
+            assert!(matches!(came, Ok(true)), "{came:?} after {}", String::from_utf8_lossy(&self.buffer));
+        }
+    }
+
     /// Reads the response to a request of this method that was sent before.
     pub fn read_response(&mut self, method: &str) -> io::Result<Response> {
         let mut interim = Vec::new();
