@@ -133,7 +133,7 @@ fn faults_have_their_status_and_line() {
     let bad_head = answering(whole("no colon here", ""));
     let section = |name: &str, address: &str, more: &str| {
         format!(
-            "<FcgateBalancer {name}>\nFcgatePool {address} {more}\nFcgateRestartWindow 0\n</FcgateBalancer>\n<Location /{name}>\nSetHandler fcgate:{name}\nFcgateHeadTimeout 200ms\n</Location>"
+            "<FcgateBalancer {name}>\nFcgatePool {address} {more}\nFcgateRestartWindow 0\n</FcgateBalancer>\n<Location /{name}>\nSetHandler fcgate:{name}\n</Location>"
         )
     };
     let apache = Apache::with(Mpm::Event)
@@ -142,7 +142,11 @@ fn faults_have_their_status_and_line() {
         .config(section("busy", &busy.address(), "max_connections=1 queue_length=0"))
         .config(section("garbage", &garbage.address(), ""))
         .config(section("head", &bad_head.address(), ""))
-        .config("ErrorDocument 502 \"a page of ours\"");
+        .config(
+            "<Location /silent>\nFcgateHeadTimeout 200ms\n</Location>\nErrorDocument 502 \"a page of ours\"",
+        )
+        // Limits hold for each process.
+        .config("ServerLimit 1\nStartServers 1\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32");
     let apache = ["missing", "silent", "busy", "garbage", "head"]
         .into_iter()
         .fold(apache, |apache, name| apache.file(name, ""));
