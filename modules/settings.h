@@ -31,7 +31,7 @@ FCGATE_SETTING(reuse_non_idempotent, ReuseNonIdempotent, ROUTE, FLAG, "off", "Se
 FCGATE_SETTING(ignore_client_abort, IgnoreClientAbort, ROUTE, FLAG, "off", "Let the application finish a request whose client is gone.")
 FCGATE_SETTING(error_override, ErrorOverride, ROUTE, FLAG, "off", "Let the web server answer with its own error page where the application answers with a status from 400 on.")
 FCGATE_SETTING(flush, Flush, ROUTE, CHOICE, "auto", "When what has come of a response is passed on to the client: auto whenever the application pauses, on after each piece, off when the server's own buffers are full.")
-FCGATE_SETTING(catch_stderr, CatchStderr, ROUTE, TEXT, "", "Fail a request with a 502 when the application writes a line that contains this text to its standard error (PHP Fatal error).")
+FCGATE_SETTING(catch_stderr, CatchStderr, ROUTE, TEXT, "", "Fail a request with a 500 when the application writes a line that contains this text to its standard error (PHP Fatal error).")
 FCGATE_SETTING(preset, Preset, ROUTE, CHOICE, "php", "The kind of application: php splits the path after a script that exists, plain has no script, script sends every path to one script.")
 FCGATE_SETTING(script, Script, ROUTE, PATH, "", "The one script that answers every path (a front controller); implies preset=script.")
 FCGATE_SETTING(extension, Extension, ROUTE, TEXT, ".php", "The extension of scripts, with its dot: preset php splits the path after it.")

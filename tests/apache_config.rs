@@ -35,6 +35,8 @@ fn wrong_lines_are_named() {
         ("FcgateMethod round_robin", "FcgateMethod belongs into <FcgateBalancer NAME>"),
         ("FcgateMaxConnections 4", "write max_connections=4 on a FcgatePool"),
         ("FcgateHeadTimeout soon", "head_timeout"),
+        ("FcgateIndex index.php", "Apache's own DirectoryIndex"),
+        ("FcgateDocumentRoot /srv", "Apache's own DocumentRoot"),
         ("FcgateMap php php", "\"php\" is no extension"),
         ("FcgateMap .tar.gz php", "\".tar.gz\" is no extension"),
         ("FcgateMap .php php", "there is no FcgateBalancer at all"),

@@ -1,4 +1,5 @@
-//! What is made from the table of settings: the README's table, and `modules/settings.h`.
+//! What is made from the table of settings: the README's table, the page of Apache's directives, and
+//! `modules/settings.h`.
 
 use std::path::Path;
 
@@ -18,14 +19,40 @@ fn is_as_made(name: &str, made: &str) {
     );
 }
 
+/// What stands between the marks of a page is as it was made.
+fn has_part(name: &str, made: &str) {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let start = page.find(BEGIN).expect("the mark before the part") + BEGIN.len();
+    let end = page.find(END).expect("the mark behind the part");
+    is_as_made(name, &format!("{}{made}{}", &page[..start], &page[end..]));
+}
+
 /// S10: the README's table is the code's.
 #[test]
 fn the_readme_tells_the_settings() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let start = readme.find(BEGIN).expect("the mark before the table") + BEGIN.len();
-    let end = readme.find(END).expect("the mark behind the table");
-    let made = format!("{}{}{}", &readme[..start], fcgate::config::document::markdown(), &readme[end..]);
-    is_as_made("README.md", &made);
+    has_part("README.md", &fcgate::config::document::markdown());
+}
+
+/// The page of Apache's directives is the code's.
+#[test]
+fn the_apache_page_tells_the_directives() {
+    has_part("docs/apache.md", &fcgate::config::document::apache());
+}
+
+/// The page and the module know the same directives, and every one is explained.
+#[test]
+fn every_directive_of_apache_is_explained() {
+    let listed = fcgate_kit::Apache::with(fcgate_kit::Mpm::Event).directives();
+    assert!(listed.len() > 40, "{listed:?}");
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/apache.md")).unwrap();
+    for directive in listed {
+        let heading = format!("### {}\n", directive.trim_start_matches('<'));
+        let named = format!("`{directive}`");
+        assert!(
+            page.contains(&heading) || page.contains(&named),
+            "docs/apache.md does not explain {directive}"
+        );
+    }
 }
 
 /// The servers' directive tables are made from the code's.

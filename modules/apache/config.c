@@ -310,12 +310,37 @@ static const char *set_by_spare(cmd_parms *cmd, directory_config_t *directory, c
     return apr_psprintf(cmd->pool, "%s: \"%s\" is not possible in a .htaccess file", cmd->cmd->name, value);
 }
 
+/* What Apache itself decides: accepted, such a line would do nothing. */
+static const char *elsewhere(const setting_t *setting)
+{
+    static const struct {
+        const setting_t *setting;
+        const char *way;
+    } ways[] = {
+        {&settings[SETTING_document_root], "Apache's own DocumentRoot and Alias say where the files are"},
+        {&settings[SETTING_index], "Apache's own DirectoryIndex says which file answers for a directory"},
+        {&settings[SETTING_extension], "FcgateMap says which extension is a script's"},
+        {&settings[SETTING_response_memory], "nothing is read ahead in Apache: a client that does not take its"
+                                             " response holds the application back"},
+    };
+
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        if (ways[i].setting == setting) {
+            return ways[i].way;
+        }
+    }
+    return NULL;
+}
+
 static const char *set_setting(cmd_parms *cmd, void *directory, const char *value)
 {
     const setting_t *setting = cmd->info;
     directory_config_t *config = directory;
     fcgate_error error;
 
+    if (elsewhere(setting)) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", elsewhere(setting), NULL);
+    }
     if (state.section) {
         return fcgate_config_set(state.config, state.section->internal, setting->name, value, &error) == FCGATE_OK
                    ? NULL

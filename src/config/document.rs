@@ -3,7 +3,7 @@
 //! The modules' directive tables are static C arrays, so they can't ask the library; a header that is
 //! made from the table, committed and compared in a test, can't drift from it either.
 
-use super::setting::Setting;
+use super::setting::{Scope, Setting};
 use super::settings::{SETTINGS, later_names};
 use std::fmt::Write;
 
@@ -59,6 +59,49 @@ fn camel_case(name: &str) -> String {
         .collect()
 }
 
+/// Settings that Apache has under a name of its own, or that nothing asks for there.
+const NOT_IN_APACHE: [&str; 4] = ["document_root", "index", "extension", "response_memory"];
+/// What a .htaccess file may have of them.
+const IN_HTACCESS: [&str; 2] = ["preset", "error_override"];
+
+/// The directives of Apache's module that stand for settings, as a part of its page in the docs.
+pub fn apache() -> String {
+    let mut text = String::new();
+    for setting in SETTINGS.iter().filter(|setting| !NOT_IN_APACHE.contains(&setting.name)) {
+        let Setting { name, default, help, .. } = setting;
+        let (kind, range) = (setting.kind().name(), setting.range());
+        let value = match kind {
+            "flag" | "choice" => range.replace(", ", "\\|"),
+            "count" => format!("NUMBER ({range})"),
+            "size" => format!("SIZE ({range})"),
+            "time" => format!("TIME ({range})"),
+            "pair" => "PATH PATH".into(),
+            "path" => "PATH".into(),
+            _ => "TEXT".into(),
+        };
+        let default = match (*name, *default) {
+            ("head_timeout" | "read_timeout", _) => "Apache's `Timeout`".into(),
+            (_, "") => "none".into(),
+            (_, default) => format!("`{default}`"),
+        };
+        let context = match setting.scope() {
+            Scope::Pool => format!("`<FcgateBalancer>`; on a pool's line as `{name}=`"),
+            Scope::Balancer => "`<FcgateBalancer>`".into(),
+            Scope::Route if IN_HTACCESS.contains(name) => {
+                "server, virtual host, section, .htaccess (FileInfo); `<FcgateBalancer>`".into()
+            }
+            Scope::Route => "server, virtual host, section; `<FcgateBalancer>`".into(),
+        };
+        let directive = format!("Fcgate{}", camel_case(name));
+        let _ = writeln!(
+            text,
+            "### {directive}\n\n{help}\n\n| | |\n|---|---|\n| Syntax | {directive} {value} |\n| Default | {default} |\n\
+             | Context | {context} |\n"
+        );
+    }
+    text
+}
+
 /// As the inside of a C string.
 fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', "\\\"")
@@ -79,6 +122,16 @@ mod tests {
         assert!(text.contains("| `weight` | pool | count: 1 to 10000 | `1` | Share of"));
         assert!(text.contains("| `backup` | pool | flag: on, off | `off` | Use this"));
         assert!(text.contains("| `script` | route | absolute path |  | The one"));
+    }
+
+    /// Every setting that Apache has is a directive with syntax, default and context.
+    #[test]
+    fn apache_has_every_setting_but_its_own() {
+        let text = apache();
+        assert_eq!(text.matches("### Fcgate").count(), SETTINGS.len() - NOT_IN_APACHE.len());
+        assert!(text.contains("| Syntax | FcgateHeadTimeout TIME (1ms to 1d) |"));
+        assert!(text.contains("| Syntax | FcgatePreset php\\|plain\\|script |"));
+        assert!(!text.contains("FcgateIndex"));
     }
 
     /// Every setting has one line in the modules' header, in C's spelling.

@@ -259,7 +259,7 @@ pub static SETTINGS: &[Setting] = &[
         "catch_stderr",
         "",
         Text { check: any_text, set: |route, text| route.catch_stderr = text.into() },
-        "Fail a request with a 502 when the application writes a line that contains this text to its \
+        "Fail a request with a 500 when the application writes a line that contains this text to its \
          standard error (PHP Fatal error).",
     ),
     // Routes: scripts and roots.

@@ -147,6 +147,15 @@ impl Builder {
         (status.success(), String::from_utf8_lossy(&[stderr, stdout].concat()).into_owned())
     }
 
+    /// The directives that mod_fcgate brings.
+    pub fn directives(self) -> Vec<String> {
+        let config = self.directory.write("httpd.conf", self.text());
+        let output = Command::new(program()).arg("-L").arg("-f").arg(config).output().expect("apache2 runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let of_ours = text.lines().filter_map(|line| line.strip_suffix(" (mod_fcgate.c)"));
+        of_ours.map(|name| name.trim().to_owned()).collect()
+    }
+
     /// Starts it.
     ///
     /// Panics with its log if it does not start.
