@@ -119,6 +119,8 @@ apache: $(APACHE_MODULE) ## Apache's module: build/mod_fcgate.so
 APACHE_CFLAGS = $(shell $(APXS) -q CFLAGS) $(shell $(APXS) -q EXTRA_CPPFLAGS) \
     -isystem $(shell $(APXS) -q INCLUDEDIR) \
     $(patsubst -I%,-isystem %,$(shell $$($(APXS) -q APR_CONFIG 2>/dev/null || echo apr-1-config) --includes --cppflags))
+# Apache names a module after the file that declares it: for <IfModule mod_fcgate.c>, and in its log.
+APACHE_CFLAGS += -fmacro-prefix-map=modules/apache/module.c=mod_fcgate.c
 APACHE_SOURCES := $(wildcard modules/apache/*.c)
 
 $(BUILD)/mod_fcgate.so: $(APACHE_SOURCES) $(wildcard modules/apache/*.h) modules/settings.h $(HEADER) $(LIBRARY)
@@ -134,11 +136,11 @@ demo: ## Apache before php-fpm: [SERVER=civetweb] [PORT=8080] [APP=bundled] [DEM
 
 .PHONY: demo-apache
 demo-apache: $(APACHE_MODULE)
-	@$(if $(APXS),,echo "the demo needs apxs (Debian: apache2-dev)" >&2; exit 1)
+	@$(if $(APXS),:,echo "the demo needs apxs (Debian: apache2-dev)" >&2; exit 1)
 
 .PHONY: demo-civetweb
 demo-civetweb: $(if $(NO_CIVETWEB),,$(BUILD)/civetweb_server)
-	@$(if $(NO_CIVETWEB),echo "the demo needs civetweb.h (Debian: libcivetweb-dev)" >&2; exit 1)
+	@$(if $(NO_CIVETWEB),echo "the demo needs civetweb.h (Debian: libcivetweb-dev)" >&2; exit 1,:)
 
 .PHONY: demo-app
 demo-app:
