@@ -191,7 +191,7 @@ miri: ## the layers without system calls under Miri; needs nightly Rust
 
 # Depends on files, not on cargo: after `make`, `sudo make install` compiles nothing and needs no Rust.
 .PHONY: install
-install: $(LIBRARY) $(HEADER) ## what was built, and fcgate.pc: [PREFIX=/usr/local] [LIBDIR=] [DESTDIR=] [APACHE_LIBEXECDIR=]
+install: $(LIBRARY) $(HEADER) ## the library and Apache's module: [PREFIX=/usr/local] [LIBDIR=] [DESTDIR=] [APACHE_LIBEXECDIR=]
 	install -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)'
 	install -m 755 $(LIBRARY) '$(DESTDIR)$(LIBDIR)/$(REAL)'
 	ln -sf $(REAL) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
@@ -236,7 +236,7 @@ install-apache:
 	echo "To have the module loaded: a2enmod fcgate"
 
 .PHONY: uninstall
-uninstall: ## remove what install put there, with the same PREFIX, LIBDIR, DESTDIR and APACHE_LIBEXECDIR
+uninstall: ## remove what install put there, with the same variables
 	@$(MAKE) uninstall-apache
 	rm -f '$(DESTDIR)$(LIBDIR)/$(REAL)' '$(DESTDIR)$(LIBDIR)/$(SONAME)' '$(DESTDIR)$(LIBDIR)/libfcgate.so' \
 	    '$(DESTDIR)$(LIBDIR)/libfcgate.a' '$(DESTDIR)$(INCLUDEDIR)/fcgate.h' '$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
