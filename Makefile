@@ -51,6 +51,11 @@ C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/*.c))
 # Debian calls it apxs too; where there is none, Apache's module is left out.
 APXS ?= $(or $(shell command -v apxs),$(shell command -v apxs2))
 APACHE_MODULE := $(if $(APXS),$(BUILD)/mod_fcgate.so)
+# Where Apache has its modules, and where Debian's a2enmod looks for them; empty where there is none.
+APACHE_LIBEXECDIR ?= $(if $(APXS),$(shell $(APXS) -q LIBEXECDIR))
+APACHE_CONFDIR ?= $(if $(APXS),$(patsubst %/mods-available,%,$(wildcard $(shell $(APXS) -q SYSCONFDIR)/mods-available)))
+APACHE_CONF = $(if $(APACHE_CONFDIR),$(APACHE_CONFDIR)/mods-available)
+APACHE_LOAD_PATHS = -e 's|@LIBRARY@|$(LIBDIR)/$(SONAME)|' -e 's|@APACHE_LIBEXECDIR@|$(APACHE_LIBEXECDIR)|'
 
 .PHONY: all
 all: library check-header examples apache ## the library, the check of its header, the C examples (the default)
@@ -114,6 +119,8 @@ apache: $(APACHE_MODULE) ## Apache's module: build/mod_fcgate.so
 APACHE_CFLAGS = $(shell $(APXS) -q CFLAGS) $(shell $(APXS) -q EXTRA_CPPFLAGS) \
     -isystem $(shell $(APXS) -q INCLUDEDIR) \
     $(patsubst -I%,-isystem %,$(shell $$($(APXS) -q APR_CONFIG 2>/dev/null || echo apr-1-config) --includes --cppflags))
+# Apache names a module after the file that declares it: for <IfModule mod_fcgate.c>, and in its log.
+APACHE_CFLAGS += -fmacro-prefix-map=modules/apache/module.c=mod_fcgate.c
 APACHE_SOURCES := $(wildcard modules/apache/*.c)
 
 $(BUILD)/mod_fcgate.so: $(APACHE_SOURCES) $(wildcard modules/apache/*.h) modules/settings.h $(HEADER) $(LIBRARY)
@@ -123,12 +130,17 @@ $(BUILD)/mod_fcgate.so: $(APACHE_SOURCES) $(wildcard modules/apache/*.h) modules
 ##@ Trying
 
 .PHONY: demo
-demo: ## a C web server before php-fpm: [PORT=8080] [APP=bundled] [DEMO=check]
-	@PORT='$(PORT)' APP='$(APP)' DEMO='$(DEMO)' MAKE='$(MAKE_COMMAND)' TARGET_DIR='$(TARGET_DIR)' scripts/demo
+demo: ## Apache before php-fpm: [SERVER=civetweb] [PORT=8080] [APP=bundled] [DEMO=check]
+	@SERVER='$(SERVER)' PORT='$(PORT)' APP='$(APP)' DEMO='$(DEMO)' MAKE='$(MAKE_COMMAND)' \
+	    TARGET_DIR='$(TARGET_DIR)' scripts/demo
 
-.PHONY: demo-parts
-demo-parts: $(if $(NO_CIVETWEB),,$(BUILD)/civetweb_server)
-	@$(if $(NO_CIVETWEB),echo "the demo needs civetweb.h (Debian: libcivetweb-dev)" >&2; exit 1)
+.PHONY: demo-apache
+demo-apache: $(APACHE_MODULE)
+	@$(if $(APXS),:,echo "the demo needs apxs (Debian: apache2-dev)" >&2; exit 1)
+
+.PHONY: demo-civetweb
+demo-civetweb: $(if $(NO_CIVETWEB),,$(BUILD)/civetweb_server)
+	@$(if $(NO_CIVETWEB),echo "the demo needs civetweb.h (Debian: libcivetweb-dev)" >&2; exit 1,:)
 
 .PHONY: demo-app
 demo-app:
@@ -179,7 +191,7 @@ miri: ## the layers without system calls under Miri; needs nightly Rust
 
 # Depends on files, not on cargo: after `make`, `sudo make install` compiles nothing and needs no Rust.
 .PHONY: install
-install: $(LIBRARY) $(HEADER) ## library, header and fcgate.pc: [PREFIX=/usr/local] [LIBDIR=] [DESTDIR=]
+install: $(LIBRARY) $(HEADER) ## the library and Apache's module: [PREFIX=/usr/local] [LIBDIR=] [DESTDIR=] [APACHE_LIBEXECDIR=]
 	install -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)'
 	install -m 755 $(LIBRARY) '$(DESTDIR)$(LIBDIR)/$(REAL)'
 	ln -sf $(REAL) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
@@ -191,12 +203,63 @@ install: $(LIBRARY) $(HEADER) ## library, header and fcgate.pc: [PREFIX=/usr/loc
 	    packaging/fcgate.pc.in >'$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
 	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
+	@$(MAKE) install-apache
+
+# The module, if it was built; and for Debian's a2enmod its two files. A fcgate.conf that somebody
+# has changed stays as it is. Who may install the library only (into a PREFIX of his own) does that.
+.PHONY: install-apache
+install-apache:
+	@modules='$(DESTDIR)$(APACHE_LIBEXECDIR)'; conf='$(DESTDIR)$(APACHE_CONF)'; \
+	if [ -z '$(APACHE_LIBEXECDIR)' ] || [ ! -e $(BUILD)/mod_fcgate.so ]; then exit 0; fi; \
+	if [ -z '$(DESTDIR)' ] && [ -d "$$modules" ] && [ ! -w "$$modules" ]; then \
+	    echo "mod_fcgate is left out: $$modules can't be written to"; exit 0; \
+	fi; \
+	set -x; \
+	install -d "$$modules"; \
+	install -m 755 $(BUILD)/mod_fcgate.so "$$modules/mod_fcgate.so"; \
+	{ set +x; } 2>/dev/null; \
+	if [ -z '$(APACHE_CONF)' ]; then \
+	    echo "To have it loaded, write into Apache's configuration:"; \
+	    sed -e '/^#/d' $(APACHE_LOAD_PATHS) modules/apache/fcgate.load; \
+	    exit 0; \
+	fi; \
+	install -d "$$conf"; \
+	sed $(APACHE_LOAD_PATHS) modules/apache/fcgate.load >"$$conf/fcgate.load"; \
+	chmod 644 "$$conf/fcgate.load"; \
+	rm -f "$$conf/fcgate.conf.new"; \
+	if [ -e "$$conf/fcgate.conf" ] && ! cmp -s modules/apache/fcgate.conf "$$conf/fcgate.conf"; then \
+	    install -m 644 modules/apache/fcgate.conf "$$conf/fcgate.conf.new"; \
+	    echo "$$conf/fcgate.conf was changed and stays; the one of this version is fcgate.conf.new beside it"; \
+	else \
+	    install -m 644 modules/apache/fcgate.conf "$$conf/fcgate.conf"; \
+	fi; \
+	echo "To have the module loaded: a2enmod fcgate"
 
 .PHONY: uninstall
-uninstall: ## remove what install put there, with the same PREFIX, LIBDIR and DESTDIR
+uninstall: ## remove what install put there, with the same variables
+	@$(MAKE) uninstall-apache
 	rm -f '$(DESTDIR)$(LIBDIR)/$(REAL)' '$(DESTDIR)$(LIBDIR)/$(SONAME)' '$(DESTDIR)$(LIBDIR)/libfcgate.so' \
 	    '$(DESTDIR)$(LIBDIR)/libfcgate.a' '$(DESTDIR)$(INCLUDEDIR)/fcgate.h' '$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
+
+# What a2enmod made goes too: Apache does not start with a link that leads nowhere.
+.PHONY: uninstall-apache
+uninstall-apache:
+	@modules='$(DESTDIR)$(APACHE_LIBEXECDIR)'; conf='$(DESTDIR)$(APACHE_CONF)'; \
+	if [ -n '$(APACHE_LIBEXECDIR)' ] && [ -e "$$modules/mod_fcgate.so" ]; then \
+	    (set -x; rm -f "$$modules/mod_fcgate.so"); \
+	fi; \
+	if [ -n '$(APACHE_CONF)' ] && [ -e "$$conf/fcgate.load" ]; then \
+	    enabled='$(DESTDIR)$(APACHE_CONFDIR)/mods-enabled'; \
+	    (set -x; rm -f "$$enabled/fcgate.load" "$$enabled/fcgate.conf" "$$conf/fcgate.load" "$$conf/fcgate.conf.new"); \
+	fi; \
+	if [ -n '$(APACHE_CONF)' ] && [ -e "$$conf/fcgate.conf" ]; then \
+	    if cmp -s modules/apache/fcgate.conf "$$conf/fcgate.conf"; then \
+	        (set -x; rm -f "$$conf/fcgate.conf"); \
+	    else \
+	        echo "$$conf/fcgate.conf was changed and stays"; \
+	    fi; \
+	fi
 
 ##@ Other
 

@@ -62,6 +62,7 @@ $shown = [
     'PATH_INFO', 'DOCUMENT_ROOT', 'REMOTE_ADDR', 'REMOTE_PORT', 'SERVER_NAME', 'SERVER_PORT', 'SERVER_SOFTWARE',
     'GATEWAY_INTERFACE',
 ];
+$server = strtok((string) ($_SERVER['SERVER_SOFTWARE'] ?? ''), '/ ') ?: 'the web server';
 $facts = ['PHP' => PHP_VERSION . ' (' . PHP_SAPI . ')', 'Worker' => 'process ' . getmypid()];
 foreach ($shown as $name) {
     if (isset($_SERVER[$name])) {
@@ -91,7 +92,7 @@ input, button { font: inherit; padding: .25rem .5rem }
 </head>
 <body>
 <h1>PHP, served by a C web server</h1>
-<p>This request went through civetweb and fcgate to php-fpm, on a connection that is kept for the next one.</p>
+<p>This request went through <?= h($server) ?> and fcgate to php-fpm, on a connection that is kept for the next one.</p>
 
 <h2>Send a form</h2>
 <form method="post"><input name="message" value="Grüße, 世界" aria-label="Message"> <button>Send</button></form>
