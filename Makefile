@@ -119,8 +119,6 @@ apache: $(APACHE_MODULE) ## Apache's module: build/mod_fcgate.so
 APACHE_CFLAGS = $(shell $(APXS) -q CFLAGS) $(shell $(APXS) -q EXTRA_CPPFLAGS) \
     -isystem $(shell $(APXS) -q INCLUDEDIR) \
     $(patsubst -I%,-isystem %,$(shell $$($(APXS) -q APR_CONFIG 2>/dev/null || echo apr-1-config) --includes --cppflags))
-# Apache names a module after the file that declares it: for <IfModule mod_fcgate.c>, and in its log.
-APACHE_CFLAGS += -fmacro-prefix-map=modules/apache/module.c=mod_fcgate.c
 APACHE_SOURCES := $(wildcard modules/apache/*.c)
 
 $(BUILD)/mod_fcgate.so: $(APACHE_SOURCES) $(wildcard modules/apache/*.h) modules/settings.h $(HEADER) $(LIBRARY)
