@@ -130,3 +130,17 @@ fn the_whole_example_loads_and_answers() {
     client.get("/fpm-status").expect(403);
     application.assert_no_violations();
 }
+
+/// The README's two pieces of configuration are right.
+#[test]
+fn the_configurations_of_the_readme_load() {
+    let readme = include_str!("../README.md");
+    let pieces: Vec<&str> =
+        readme.split("```apache\n").skip(1).map(|piece| piece.split("```").next().unwrap()).collect();
+    assert_eq!(pieces.len(), 2);
+    for piece in pieces {
+        let lines: Vec<&str> = piece.lines().filter(|line| !line.starts_with("LoadModule")).collect();
+        let (right, said) = Apache::with(Mpm::Event).config(lines.join("\n")).check();
+        assert!(right, "{said}");
+    }
+}
