@@ -413,6 +413,12 @@
 #define FCGATE_HTTPS 19
 
 /*
+ `on` if FCGATE_FILE is a regular file, `off` if not, where the server has looked already. Left
+ out: fcgate looks.
+ */
+#define FCGATE_FILE_EXISTS 20
+
+/*
  A length that is not known beforehand.
  */
 #define FCGATE_LENGTH_UNKNOWN UINT64_MAX

@@ -163,6 +163,7 @@ int mod_fcgate_describe(request_rec *r, const directory_config_t *directory, fcg
     }
     fact(request, FCGATE_DOCUMENT_ROOT, ap_document_root(r));
     fact(request, FCGATE_FILE, r->filename);
+    fact(request, FCGATE_FILE_EXISTS, r->finfo.filetype == APR_REG ? "on" : NULL);
     fact(request, FCGATE_PATH_INFO, r->path_info ? r->path_info : "");
     if (r->prev) {
         redirect(r, request);

@@ -54,6 +54,9 @@ pub const FCGATE_PATH_INFO: u32 = 17;
 pub const FCGATE_REDIRECT_STATUS: u32 = 18;
 /// `on` over TLS; otherwise leave it out.
 pub const FCGATE_HTTPS: u32 = 19;
+/// `on` if FCGATE_FILE is a regular file, `off` if not, where the server has looked already. Left
+/// out: fcgate looks.
+pub const FCGATE_FILE_EXISTS: u32 = 20;
 
 // cbindgen writes literals only, so that the numbers stand here and there; this keeps them one.
 const _: () = {
@@ -76,6 +79,7 @@ const _: () = {
     assert!(FCGATE_PATH_INFO == Fact::PathInfo as u32);
     assert!(FCGATE_REDIRECT_STATUS == Fact::RedirectStatus as u32);
     assert!(FCGATE_HTTPS == Fact::Https as u32);
+    assert!(FCGATE_FILE_EXISTS == Fact::FileExists as u32);
 };
 
 /// A length that is not known beforehand.

@@ -265,7 +265,8 @@ impl Environment {
     ) -> Result<(), EnvironmentError> {
         let root =
             facts.document_root.filter(|root| !root.is_empty()).unwrap_or(settings.document_root.as_bytes());
-        let checked = checks_script(settings, root, files);
+        let exists = facts.file_exists.filter(|_| facts.file.is_some() && settings.preset != Preset::Script);
+        let checked = exists != Some(true) && checks_script(settings, root, files);
         let mut script_file = std::mem::take(&mut self.script);
         let (script_name, path_info) = match (settings.preset, facts.file) {
             (Preset::Script, _) => {
@@ -301,7 +302,10 @@ impl Environment {
             }
         };
         self.script = script_file;
-        if checked && !self.script.is_empty() && !files.is_regular_file(&self.script) {
+        if checked
+            && !self.script.is_empty()
+            && !exists.unwrap_or_else(|| files.is_regular_file(&self.script))
+        {
             return Err(EnvironmentError {
                 kind: ErrorKind::NotFound,
                 text: format!(

@@ -72,6 +72,8 @@ pub struct Facts<'a> {
     pub document_root: Option<&'a [u8]>,
     /// The file that the host's own mapping led to.
     pub file: Option<&'a [u8]>,
+    /// Whether that file is a regular one, where the host has looked already.
+    pub file_exists: Option<bool>,
     /// What of the path follows the script, where the host split it.
     pub path_info: Option<&'a [u8]>,
     /// The status of an internal redirect.
@@ -106,6 +108,7 @@ impl Default for Facts<'_> {
             auth_type: None,
             document_root: None,
             file: None,
+            file_exists: None,
             path_info: None,
             redirect_status: None,
             headers: NO_PAIRS,

@@ -48,11 +48,13 @@ pub enum Fact {
     RedirectStatus = 18,
     /// `on` over TLS.
     Https = 19,
+    /// Whether the file is a regular one: `on` or `off`.
+    FileExists = 20,
 }
 
 impl Fact {
     /// All facts, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Method,
         Self::Target,
         Self::Path,
@@ -72,6 +74,7 @@ impl Fact {
         Self::PathInfo,
         Self::RedirectStatus,
         Self::Https,
+        Self::FileExists,
     ];
 
     /// The fact of a number.
@@ -203,6 +206,7 @@ impl Request {
             auth_type: self.get(Fact::AuthType),
             document_root: self.get(Fact::DocumentRoot),
             file: self.get(Fact::File),
+            file_exists: self.get(Fact::FileExists).map(|value| value.eq_ignore_ascii_case(b"on")),
             path_info: self.get(Fact::PathInfo),
             redirect_status: self.get(Fact::RedirectStatus),
             headers: &headers,

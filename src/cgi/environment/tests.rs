@@ -163,6 +163,17 @@ fn the_hosts_own_mapping_holds() {
     assert_eq!(build(&settings(|_| {}), &facts).unwrap()["REDIRECT_STATUS"], "404");
 }
 
+/// X9: where the host has looked already, nobody looks again.
+#[test]
+fn what_the_host_saw_is_believed() {
+    let seen = |exists| Facts { file: Some(b"/nowhere/a.php"), file_exists: Some(exists), ..get("/a.php") };
+    let checking = settings(|settings| settings.script_exists = Onoff::On);
+    assert!(build(&checking, &seen(true)).is_ok());
+    assert!(build(&checking, &Facts { file_exists: None, ..seen(true) }).is_err());
+    assert!(build(&checking, &seen(false)).is_err());
+    assert!(build(&settings(|settings| settings.script_exists = Onoff::Off), &seen(false)).is_ok());
+}
+
 /// X1: each name once, the highest source first; levels merge, unset removes.
 #[test]
 fn the_highest_source_wins() {
