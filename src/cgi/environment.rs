@@ -7,7 +7,7 @@
 //! the server says, and it can make no param of its own without `HTTP_` before it.
 
 use super::facts::{Facts, Files, pairs};
-use super::header_params::{self, HeaderParams};
+use super::header_params::HeaderParams;
 use super::name_index::NameIndex;
 use super::script;
 use super::settings::{EnvironmentSettings, Onoff, ParamRule, Preset};
@@ -90,6 +90,8 @@ pub(super) fn printable(bytes: &[u8]) -> String {
 #[derive(Debug, Default)]
 pub struct Environment {
     encoded: Vec<u8>,
+    /// No byte of what the host stated is NUL.
+    without_nul: bool,
     encoder: ParamsEncoder,
     names: NameIndex,
     headers: HeaderParams,
@@ -123,14 +125,16 @@ impl Environment {
         self.encoded.clear();
         self.names.clear();
         self.script.clear();
+        self.without_nul = facts.without_nul;
         self.encoder = ParamsEncoder::new(settings.split_params);
         self.limit = usize::try_from(settings.max_params_bytes).unwrap_or(usize::MAX);
 
         self.add(b"GATEWAY_INTERFACE", b"CGI/1.1")?;
-        self.names.insert(b"CONTENT_LENGTH");
+        self.names.insert_aside(&self.encoded, b"CONTENT_LENGTH");
         self.add_directives(settings, more, facts)?;
+        let known = self.headers.look(facts.headers)?;
         if facts.is_http() {
-            self.add_computed(settings, facts, files)?;
+            self.add_computed(settings, facts, known.host, files)?;
         }
         for (name, value) in pairs(facts.variables) {
             if !is_protected(name) && check_param_name(name).is_ok() {
@@ -138,7 +142,7 @@ impl Environment {
             }
         }
         if facts.is_http() {
-            self.add_headers(settings, facts)?;
+            self.add_headers(settings, facts, known.content_type)?;
         }
         if let Some(length) = body_length.filter(|length| *length > 0) {
             let mut digits = itoa::Buffer::new();
@@ -150,15 +154,23 @@ impl Environment {
 
     /// Adds a param unless a higher source has it.
     fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), EnvironmentError> {
-        if self.names.insert(name) { self.encode(name, value) } else { Ok(()) }
+        match self.names.find(&self.encoded, name) {
+            Some((hash, at)) => {
+                let place = self.encode(name, value)?;
+                self.names.put(at, hash, place, name);
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn add_if(&mut self, name: &[u8], value: Option<&[u8]>) -> Result<(), EnvironmentError> {
         value.map_or(Ok(()), |value| self.add(name, value))
     }
 
-    fn encode(&mut self, name: &[u8], value: &[u8]) -> Result<(), EnvironmentError> {
-        if memchr::memchr(0, value).is_some() || memchr::memchr(0, name).is_some() {
+    /// Encodes a param; returns where its name stands.
+    fn encode(&mut self, name: &[u8], value: &[u8]) -> Result<u32, EnvironmentError> {
+        if !self.without_nul && (memchr::memchr(0, value).is_some() || memchr::memchr(0, name).is_some()) {
             return Err(EnvironmentError::bad_request(format!("a NUL byte in {}", printable(name))));
         }
         let too_large = |text| EnvironmentError { kind: ErrorKind::TooLarge, text };
@@ -175,7 +187,7 @@ impl Environment {
                 printable(name)
             )));
         }
-        Ok(())
+        Ok((self.encoded.len() - name.len() - value.len()) as u32)
     }
 
     fn add_directives(
@@ -189,13 +201,13 @@ impl Environment {
             self.add(name, value)?;
         }
         for (name, _) in pairs(facts.unset) {
-            self.names.insert(name);
+            self.names.insert_aside(&self.encoded, name);
         }
         for rule in settings.params.iter().chain(more) {
             match rule {
                 ParamRule::Set { value, if_not_empty: true, .. } if value.is_empty() => {}
                 ParamRule::Set { name, value, .. } => self.add(name, value)?,
-                ParamRule::Unset { name } => drop(self.names.insert(name)),
+                ParamRule::Unset { name } => drop(self.names.insert_aside(&self.encoded, name)),
             }
         }
         Ok(())
@@ -205,6 +217,7 @@ impl Environment {
         &mut self,
         settings: &EnvironmentSettings,
         facts: &Facts<'_>,
+        host: Option<&[u8]>,
         files: &dyn Files,
     ) -> Result<(), EnvironmentError> {
         let target = match facts.target {
@@ -217,7 +230,7 @@ impl Environment {
         self.add_if(b"REQUEST_METHOD", facts.method)?;
         self.add_if(b"SERVER_PROTOCOL", facts.protocol)?;
         self.add_if(b"SERVER_SOFTWARE", facts.server_software)?;
-        let host = authority.or_else(|| header_params::find(facts.headers, b"host"));
+        let host = authority.or(host);
         let name = facts.server_name.filter(|name| !name.is_empty());
         let name = name.or_else(|| host.map(host_name).filter(|name| !name.is_empty()));
         self.add(b"SERVER_NAME", name.or(facts.server_addr).unwrap_or(b"localhost"))?;
@@ -370,11 +383,9 @@ impl Environment {
         &mut self,
         settings: &EnvironmentSettings,
         facts: &Facts<'_>,
+        content_type: Option<&[u8]>,
     ) -> Result<(), EnvironmentError> {
-        header_params::check(facts.headers)?;
-        if let Some(content_type) = header_params::find(facts.headers, b"content-type") {
-            self.add(b"CONTENT_TYPE", content_type)?;
-        }
+        self.add_if(b"CONTENT_TYPE", content_type)?;
         let authenticated = facts.remote_user.is_some() || facts.auth_type.is_some();
         let passes = match settings.pass_authorization {
             Onoff::Auto => !authenticated,

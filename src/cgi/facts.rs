@@ -84,6 +84,8 @@ pub struct Facts<'a> {
     pub variables: &'a dyn PairList,
     /// Params that the host sets itself.
     pub params: &'a dyn PairList,
+    /// No byte of any of this is NUL; false where nobody has looked.
+    pub without_nul: bool,
     /// Names of params that are left out, whatever anyone but the host says.
     pub unset: &'a dyn PairList,
 }
@@ -115,6 +117,7 @@ impl Default for Facts<'_> {
             variables: NO_PAIRS,
             params: NO_PAIRS,
             unset: NO_PAIRS,
+            without_nul: false,
         }
     }
 }

@@ -17,36 +17,43 @@ const WITHHELD: [&[u8]; 9] = [
     b"content-type",
 ];
 
-/// Fields of which two would mean two things.
-const SINGLE: [&[u8]; 4] = [b"host", b"content-length", b"content-type", b"authorization"];
+/// How a byte of a field's name stands in a param's; 0 where it may not.
+const FOLDED: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let own = byte as u8;
+        table[byte] = match own {
+            b'-' => b'_',
+            _ if own.is_ascii_alphanumeric() => own.to_ascii_uppercase(),
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
 
-/// The value of the first field of this name, given in lower case.
-pub fn find<'a>(headers: &'a dyn PairList, name: &[u8]) -> Option<&'a [u8]> {
-    pairs(headers).find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+/// Slots in which names are looked for that stand there twice.
+const SLOTS: usize = 256;
+
+/// Fields that are known by name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// Host.
+    pub host: Option<&'a [u8]>,
+    /// Content-Type.
+    pub content_type: Option<&'a [u8]>,
 }
 
-/// Refuses fields that two readers could read in two ways.
-pub fn check(headers: &dyn PairList) -> Result<(), EnvironmentError> {
-    for single in SINGLE {
-        if pairs(headers).filter(|(name, _)| name.eq_ignore_ascii_case(single)).count() > 1 {
-            let name = String::from_utf8_lossy(single);
-            return Err(EnvironmentError::bad_request(format!(
-                "the field {name} stands there more than once"
-            )));
-        }
-    }
-    if find(headers, b"content-length").is_some() && find(headers, b"transfer-encoding").is_some() {
-        return Err(EnvironmentError::bad_request(
-            "content-length together with transfer-encoding".to_owned(),
-        ));
-    }
-    Ok(())
+/// A slot for a name, alike in all spellings of it.
+fn slot(name: &[u8]) -> usize {
+    let at = |index: usize| usize::from(name.get(index).copied().unwrap_or_default() | 0x20);
+    (name.len() * 31 + at(0) * 7 + at(name.len() / 2) * 3 + at(name.len().saturating_sub(1)) * 13) % SLOTS
 }
 
 fn passes(name: &[u8], authorization: bool) -> bool {
     let is_known = |known: &[u8]| name.eq_ignore_ascii_case(known);
     !name.is_empty()
-        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
         && !WITHHELD.iter().any(|known| is_known(known))
         && !name
             .get(..5)
@@ -55,15 +62,67 @@ fn passes(name: &[u8], authorization: bool) -> bool {
 }
 
 /// Turns header fields into params; keeps its memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HeaderParams {
     name: Vec<u8>,
     value: Vec<u8>,
+    /// How many fields have their name in a slot, up to two: one of them is alone of its name.
+    slots: [u8; SLOTS],
+}
+
+impl Default for HeaderParams {
+    fn default() -> Self {
+        Self { name: Vec::new(), value: Vec::new(), slots: [0; SLOTS] }
+    }
 }
 
 impl HeaderParams {
-    /// Gives `sink` each param that the fields make: repeated fields joined, in the order in which
-    /// the names first stand there. A name may be given again for its repetitions; the first counts.
+    /// Looks at all fields, before [`each`](Self::each): finds those that are known by name, and refuses
+    /// those that two readers could read in two ways: of each of Host, Content-Length, Content-Type and
+    /// Authorization there may be one.
+    pub fn look<'a>(&mut self, headers: &'a dyn PairList) -> Result<Known<'a>, EnvironmentError> {
+        let mut known = Known::default();
+        let (mut length, mut authorization, mut transfer_encoding) = (None, None, false);
+        self.slots.fill(0);
+        for (name, value) in pairs(headers) {
+            let slot = &mut self.slots[slot(name)];
+            *slot = (*slot + 1).min(2);
+            let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+            let single = match name.len() {
+                4 if is(b"host") => &mut known.host,
+                12 if is(b"content-type") => &mut known.content_type,
+                13 if is(b"authorization") => &mut authorization,
+                14 if is(b"content-length") => &mut length,
+                17 if is(b"transfer-encoding") => {
+                    transfer_encoding = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            if single.replace(value).is_some() {
+                let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+                let text = format!("the field {name} stands there more than once");
+                return Err(EnvironmentError::bad_request(text));
+            }
+        }
+        if length.is_some() && transfer_encoding {
+            let text = "content-length together with transfer-encoding";
+            return Err(EnvironmentError::bad_request(text.to_owned()));
+        }
+        Ok(known)
+    }
+
+    /// Puts the param's name together; `false` where the field's has letters that may not pass.
+    fn fold(&mut self, name: &[u8]) -> bool {
+        self.name.clear();
+        self.name.extend_from_slice(b"HTTP_");
+        self.name.extend(name.iter().map(|byte| FOLDED[usize::from(*byte)]));
+        !self.name.contains(&0)
+    }
+
+    /// Gives `sink` each param that the fields make, which were looked at before: repeated fields
+    /// joined, in the order in which the names first stand there. A name may be given again for its
+    /// repetitions; the first counts.
     pub fn each(
         &mut self,
         headers: &dyn PairList,
@@ -72,16 +131,13 @@ impl HeaderParams {
     ) -> Result<(), EnvironmentError> {
         for index in 0..headers.count() {
             let (name, value) = headers.pair(index);
-            if !passes(name, authorization) {
+            if !passes(name, authorization) || !self.fold(name) {
                 continue;
             }
-            self.name.clear();
-            self.name.extend_from_slice(b"HTTP_");
-            self.name
-                .extend(name.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }));
-            let mut again = (index + 1..headers.count())
+            let alone = self.slots[slot(name)] < 2;
+            let mut again = (if alone { headers.count() } else { index + 1 }..headers.count())
                 .map(|later| headers.pair(later))
-                .filter(|(other, _)| other.len() == name.len() && other.eq_ignore_ascii_case(name))
+                .filter(|(other, _)| other.eq_ignore_ascii_case(name))
                 .peekable();
             if again.peek().is_none() {
                 sink(&self.name, value)?;

@@ -213,6 +213,7 @@ impl Request {
             variables: &variables,
             params: &params,
             unset: &unset,
+            without_nul: memchr::memchr(0, &self.arena).is_none(),
         })
     }
 

@@ -26,8 +26,12 @@ pub fn encoded_len(name: &[u8], value: &[u8]) -> usize {
 
 /// Appends one pair, lengths minimal.
 pub fn append_pair(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    append_length(out, name.len());
-    append_length(out, value.len());
+    if name.len() <= SHORT_MAX && value.len() <= SHORT_MAX {
+        out.extend_from_slice(&[name.len() as u8, value.len() as u8]);
+    } else {
+        append_length(out, name.len());
+        append_length(out, value.len());
+    }
     out.extend_from_slice(name);
     out.extend_from_slice(value);
 }
