@@ -1,12 +1,19 @@
-//! mod_fcgate under load: children are never idle while somebody waits, bodies of gigabytes take no
-//! memory, and graceful restarts, one after the other, neither fail a request nor leak.
+//! mod_fcgate under load: children are never idle while somebody waits, and bodies of gigabytes take no
+//! memory.
 
-use fcgate_kit::{Apache, Application, Client, Directory, Mpm, PhpFpm, Reply, Request, Response};
+use fcgate::connection::application::{self, Event, Rules};
+use fcgate::protocol::record::append_stream;
+use fcgate::protocol::{ProtocolStatus, RecordType};
+use fcgate_kit::load::Over;
+use fcgate_kit::{Apache, Application, Directory, Mpm, PhpFpm, Reply, Request};
 use std::collections::HashMap;
 use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -17,57 +24,12 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells threads that it is over, also when a test fails meanwhile.
-#[derive(Default)]
-struct Over(AtomicBool);
-
-impl Over {
-    fn is_near(&self) -> bool {
-        self.0.load(Relaxed)
-    }
-
-    /// Something that tells them when it is dropped.
-    fn at_end(&self) -> impl Drop + '_ {
-        struct End<'a>(&'a Over);
-        impl Drop for End<'_> {
-            fn drop(&mut self) {
-                self.0.0.store(true, Relaxed);
-            }
-        }
-        End(self)
-    }
-}
-
-/// One test for each MPM.
-macro_rules! under_every_mpm {
-    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {$(
-        $(#[doc = $doc])+
-        mod $name {
-            use fcgate_kit::Mpm;
-            #[test]
-            fn prefork() {
-                super::$name(Mpm::Prefork);
-            }
-            #[test]
-            fn worker() {
-                super::$name(Mpm::Worker);
-            }
-            #[test]
-            fn event() {
-                super::$name(Mpm::Event);
-            }
-        }
-    )+};
-}
-
-under_every_mpm! {
+fcgate_kit::under_every_mpm! {
     /// Debian's pool as it comes, the three lines, 64 clients: the five children of php-fpm are busy 95 %
     /// of the time or more.
     children_are_busy_while_anything_waits;
     /// X11: a body whose length shows at its end only arrives whole, with its exact CONTENT_LENGTH.
     a_chunked_upload_has_its_exact_length;
-    /// Twenty graceful restarts under load: every request is answered.
-    graceful_restarts_fail_no_request;
 }
 
 /// The three lines of the README.
@@ -207,114 +169,278 @@ fn a_chunked_upload_has_its_exact_length(mpm: Mpm) {
     application.assert_no_violations();
 }
 
-// ---- graceful restarts ----
+// ---- bodies of gigabytes ----
 
-const RESTARTS: usize = 20;
-const LOADERS: usize = 8;
+const GIBIBYTE: u64 = 1 << 30;
+const BIG: u64 = 2 * GIBIBYTE;
+/// What Apache may grow by meanwhile.
+const GROWTH: u64 = 32 << 20;
+const PIECE: usize = 64 << 10;
+/// A prime, so that no piece of a body looks like another.
+const PERIOD: usize = 65_521;
 
-/// What it was sent, with the body's digest.
-const ECHO: &str = "<?php echo $_SERVER['REQUEST_METHOD'], ' ', $_GET['n'], ' ',
-    crc32(file_get_contents('php://input')), \"\\n\", str_repeat('.', 10000), 'end';";
+/// The bytes of a body of any length.
+struct Pattern(Vec<u8>);
 
-/// CRC-32 as PHP has it.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc: u32, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
-    })
-}
+impl Pattern {
+    fn new() -> Self {
+        let mut state = 1u32;
+        let period: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .take(PERIOD)
+        .collect();
+        Self(period.iter().copied().cycle().take(PERIOD + PIECE).collect())
+    }
 
-/// A GET or a POST on a connection of its own; why it failed.
-fn echo(client: &mut Client, n: usize) -> Result<(), String> {
-    let target = format!("/echo.php?n={n}");
-    let body = format!("post {n}").into_bytes();
-    let (request, method, body) = match n % 2 {
-        0 => (Request::get(&target), "GET", Vec::new()),
-        _ => (Request::post(&target, body.clone()), "POST", body),
-    };
-    let right = format!("{method} {n} {}\n{}end", crc32(&body), ".".repeat(10_000));
-    let answer = client.try_send(&request.field("Connection", "close"));
-    client.close();
-    match answer {
-        Ok(answer) if answer.status == 200 && answer.is_complete() && answer.text() == right => Ok(()),
-        Ok(Response { status, ending, body, .. }) => {
-            Err(format!("{method} {n}: {status}, {ending:?}, {} bytes", body.len()))
-        }
-        Err(error) => Err(format!("{method} {n}: {error}")),
+    /// At most `PIECE` bytes, from anywhere.
+    fn at(&self, offset: u64, length: usize) -> &[u8] {
+        &self.0[(offset % PERIOD as u64) as usize..][..length]
+    }
+
+    /// Whether these bytes are those at `offset`.
+    fn is(&self, offset: u64, bytes: &[u8]) -> bool {
+        let pieces = (offset..).step_by(PIECE).zip(bytes.chunks(PIECE));
+        pieces.into_iter().all(|(offset, piece)| self.at(offset, piece.len()) == piece)
     }
 }
 
-/// An Apache that serves `ECHO` and says of which generation it is.
-fn with_generations(mpm: Mpm, php: &PhpFpm) -> fcgate_kit::apache::Builder {
-    let builder = Apache::with(mpm)
-        .config(three_lines(php))
-        .config("Include {directory}/generation.conf")
-        .file("echo.php", ECHO);
-    builder.directory().write("generation.conf", "Header always set X-Generation 0\n");
-    builder
+/// A FastCGI application that gives as many bytes of the pattern as the query says, and says of a body
+/// how long it is, and whether it is the pattern. It holds neither.
+fn pattern_application(directory: &Directory) -> String {
+    let path = directory.join("pattern.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    // It ends with the process; its threads wait in accept and read, and nothing depends on them.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            // One that is given up is the test's concern: the client sees it.
+            thread::spawn(|| serve_pattern(stream.unwrap()).unwrap_or_else(|error| eprintln!("{error}")));
+        }
+    });
+    format!("unix:{}", path.display())
 }
 
-/// Restarts Apache so often under the load of some clients, each time as soon as the children of the time
-/// before answer; returns how many requests were answered, and which were not.
-fn restart_under_load(apache: &mut Apache, restarts: usize, loaders: usize) -> (usize, Vec<String>) {
-    let over = Over::default();
-    let failures = Mutex::new(Vec::new());
-    let mut answered = 0;
-    thread::scope(|scope| {
-        let end = over.at_end();
-        let mut load = Vec::new();
-        for loader in 0..loaders {
-            let mut client = apache.client();
-            let (over, failures) = (&over, &failures);
-            load.push(scope.spawn(move || {
-                let mut numbers = (loader..).step_by(loaders);
-                let mut answered = 0;
-                while !over.is_near() {
-                    match echo(&mut client, numbers.next().unwrap_or(0)) {
-                        Ok(()) => answered += 1,
-                        Err(failure) => failures.lock().unwrap().push(failure),
+fn serve_pattern(mut stream: UnixStream) -> io::Result<()> {
+    let pattern = Pattern::new();
+    let mut connection = application::Application::new(Rules::Specification);
+    let mut buffer = vec![0; PIECE];
+    let mut out = Vec::new();
+    let (mut wanted, mut declared) = (0, String::new());
+    let (mut received, mut is_right) = (0u64, true);
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let mut input = &buffer[..count];
+        while let Some(event) = connection.next(&mut input).map_err(io::Error::other)? {
+            match event {
+                Event::ParamsEnd(id) => {
+                    for (name, value) in connection.params(id) {
+                        let value = String::from_utf8_lossy(value).into_owned();
+                        match name {
+                            b"QUERY_STRING" => wanted = value.parse().unwrap_or(0),
+                            b"CONTENT_LENGTH" => declared = value,
+                            _ => {}
+                        }
                     }
                 }
-                answered
-            }));
+                Event::Stdin { bytes, .. } => {
+                    is_right = is_right && pattern.is(received, bytes);
+                    received += bytes.len() as u64;
+                }
+                Event::StdinEnd(id) => {
+                    let (head, text) = match wanted {
+                        0 => (String::new(), format!("{declared} {received} {is_right}")),
+                        _ => (format!("Content-Length: {wanted}\r\n"), String::new()),
+                    };
+                    let head = format!("Content-Type: text/plain\r\n{head}\r\n{text}");
+                    append_stream(&mut out, RecordType::STDOUT, id, head.as_bytes());
+                    for offset in (0..wanted).step_by(PERIOD) {
+                        let length = (wanted - offset).min(PERIOD as u64) as usize;
+                        append_stream(&mut out, RecordType::STDOUT, id, pattern.at(offset, length));
+                        stream.write_all(&out)?;
+                        out.clear();
+                    }
+                    append_stream(&mut out, RecordType::STDOUT, id, b"");
+                    connection.end(&mut out, id, 0, ProtocolStatus::RequestComplete);
+                    stream.write_all(&out)?;
+                    return Ok(());
+                }
+                _ => {}
+            }
         }
-        for generation in 1..=restarts {
-            let line = format!("Header always set X-Generation {generation}\n");
-            apache.directory().write("generation.conf", line);
-            apache.restart_gracefully();
-            wait_for_generation(apache, generation);
-        }
-        drop(end);
-        answered = load.into_iter().map(|load| load.join().unwrap()).sum();
-    });
-    (answered, failures.into_inner().unwrap())
-}
-
-fn wait_for_generation(apache: &Apache, generation: usize) {
-    let wanted = generation.to_string();
-    let new = (0..10_000).any(|_| {
-        let mut client = apache.client();
-        let answer = client.send(&Request::get("/robots.txt").field("Connection", "close")).expect(200);
-        answer.field("X-Generation") == Some(&wanted)
-    });
-    assert!(new, "generation {generation} does not answer:\n{}", apache.log());
-}
-
-fn graceful_restarts_fail_no_request(mpm: Mpm) {
-    let _alone = alone();
-    let php = PhpFpm::unix().children(4).start();
-    let mut apache = with_generations(mpm, &php).start();
-    let (answered, failures) = restart_under_load(&mut apache, RESTARTS, LOADERS);
-    let log = apache.log();
-    println!("{mpm:?}: {answered} answered");
-    assert!(
-        failures.is_empty(),
-        "{mpm:?}: {} of {} failed, the first: {:?}\n{log}",
-        failures.len(),
-        failures.len() + answered,
-        &failures[..failures.len().min(5)]
-    );
-    for crash in ["exit signal", "Segmentation"] {
-        assert!(!log.contains(crash), "{mpm:?}: {log}");
     }
-    assert!(answered > RESTARTS * LOADERS, "{mpm:?}: hardly any load: {answered} requests");
+}
+
+/// How much memory Apache takes, and the most it took.
+struct Memory<'a> {
+    apache: &'a Apache,
+    before: u64,
+    most: u64,
+    samples: usize,
+    /// Whether it had a file that has no name in the directory of the spool.
+    has_spooled: bool,
+}
+
+impl<'a> Memory<'a> {
+    fn of(apache: &'a Apache) -> Self {
+        let before = Self::now(apache);
+        Self { apache, before, most: before, samples: 0, has_spooled: false }
+    }
+
+    /// Of all its processes together; what they share counts once.
+    fn now(apache: &Apache) -> u64 {
+        let of = |pid| {
+            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+            line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
+        };
+        apache.processes().into_iter().map(of).sum()
+    }
+
+    fn sample(&mut self) {
+        self.most = self.most.max(Self::now(self.apache));
+        self.samples += 1;
+        self.has_spooled = self.has_spooled || self.holds_spool();
+    }
+
+    fn holds_spool(&self) -> bool {
+        let spool = self.apache.directory().join("spool");
+        let files = |pid| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut all = self.apache.processes().into_iter().flat_map(files);
+        all.any(|file| fs::read_link(file.path()).is_ok_and(|target| target.starts_with(&spool)))
+    }
+
+    fn check(&self, what: &str) {
+        let growth = self.most - self.before;
+        println!("{what}: {} bytes, then {growth} more at most, {} samples", self.before, self.samples);
+        assert!(self.samples > 10, "{what}: only {} samples", self.samples);
+        assert!(growth < GROWTH, "{what}: Apache grew by {growth} bytes from {}", self.before);
+    }
+}
+
+/// How often memory is looked at while bytes flow.
+const SAMPLE_EACH: u64 = 16 << 20;
+
+/// Reads, and looks at memory while there is nothing to read.
+fn receive(stream: &mut TcpStream, buffer: &mut [u8], memory: &mut Memory<'_>) -> usize {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => memory.sample(),
+            result => return result.expect("the response can be read"),
+        }
+    }
+}
+
+/// Sends a request with so much of the pattern; the head of the response, and what came behind it.
+fn exchange(head: &str, body: u64, memory: &mut Memory<'_>) -> (String, Vec<u8>, TcpStream) {
+    let mut stream = TcpStream::connect(memory.apache.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let pattern = Pattern::new();
+    write!(stream, "{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {body}\r\n\r\n")
+        .unwrap();
+    for offset in (0..body).step_by(PIECE) {
+        let length = (body - offset).min(PIECE as u64) as usize;
+        stream.write_all(pattern.at(offset, length)).expect("the body is taken");
+        if offset % SAMPLE_EACH == 0 {
+            memory.sample();
+        }
+    }
+    let mut received = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = receive(&mut stream, &mut buffer, memory);
+        received.extend_from_slice(&buffer[..count]);
+        if let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
+            let rest = received.split_off(end + 4);
+            return (String::from_utf8(received).unwrap(), rest, stream);
+        }
+        assert!(count > 0, "no response: {}", memory.apache.log());
+    }
+}
+
+fn upload(memory: &mut Memory<'_>) {
+    let (head, mut text, mut stream) = exchange("POST /big", BIG, memory);
+    let mut buffer = [0; 4096];
+    while let count @ 1.. = receive(&mut stream, &mut buffer, memory) {
+        text.extend_from_slice(&buffer[..count]);
+    }
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.contains(&format!("{BIG} {BIG} true")), "{text}");
+}
+
+fn download(memory: &mut Memory<'_>) {
+    let (head, first, mut stream) = exchange(&format!("GET /big?{BIG}"), 0, memory);
+    let length = format!("Content-Length: {BIG}\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains(&length), "{head}");
+    let pattern = Pattern::new();
+    assert!(pattern.is(0, &first), "the first bytes are wrong");
+    let mut received = first.len() as u64;
+    let mut buffer = vec![0; PIECE];
+    let mut next_sample = 0;
+    while let count @ 1.. = receive(&mut stream, &mut buffer, memory) {
+        assert!(pattern.is(received, &buffer[..count]), "wrong bytes behind {received}");
+        received += count as u64;
+        if received >= next_sample {
+            memory.sample();
+            next_sample += SAMPLE_EACH;
+        }
+    }
+    assert_eq!(received, BIG);
+}
+
+/// Panics where a spooled body would not fit.
+fn assert_room(directory: &Path) {
+    let output = Command::new("df").arg("-Pk").arg(directory).output().expect("df runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let free = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    let free = free.unwrap_or_else(|| panic!("what does df say? {text}")) * 1024;
+    let needed = BIG + GIBIBYTE / 4;
+    assert!(
+        free >= needed,
+        "no room below {}: {free} bytes are free, {needed} needed; set TMPDIR",
+        directory.display()
+    );
+}
+
+/// Two gibibytes up, and two down, through an Apache that does not grow by it.
+fn two_gibibytes_up_and_down(request_body: &str) {
+    let _alone = alone();
+    let sockets = Directory::new();
+    let builder = Apache::with(Mpm::Event).config(format!(
+        "FcgateBalancer big {}\n<Location /big>\nSetHandler fcgate:big\nFcgatePreset plain\nLimitRequestBody 0\n\
+         FcgateRequestBody {request_body}\nFcgateSpoolDirectory {{directory}}/spool\n</Location>",
+        pattern_application(&sockets)
+    ));
+    let spool = builder.directory().join("spool");
+    fs::create_dir(&spool).unwrap();
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o777)).unwrap();
+    assert_room(&spool);
+    let apache = builder.start();
+    apache.client().get("/robots.txt").expect(200);
+    assert!(apache.processes().len() > 1, "its children are not seen");
+    let mut memory = Memory::of(&apache);
+    upload(&mut memory);
+    memory.check(&format!("up, {request_body}"));
+    assert_eq!(memory.has_spooled, request_body == "spool");
+    let mut memory = Memory::of(&apache);
+    download(&mut memory);
+    memory.check("down");
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 0, "files were left in {}", spool.display());
+}
+
+/// X11: spooled in a file, which has no name.
+#[test]
+fn two_gibibytes_up_and_down_spooled() {
+    two_gibibytes_up_and_down("spool");
+}
+
+/// X11: a body of known length, streamed.
+#[test]
+fn two_gibibytes_up_and_down_streamed() {
+    two_gibibytes_up_and_down("stream");
 }
