@@ -16,6 +16,8 @@ use crate::script::poll;
 pub const MARKER: &str = "X-Fcgate-Test";
 /// Modules that every configuration here has, besides those that are built in.
 const MODULES: [&str; 6] = ["authz_core", "mime", "dir", "alias", "headers", "env"];
+/// What Apache logs each time it has started or restarted.
+const RUNNING: &str = "resuming normal operations";
 /// Where Debian has its modules.
 const DEBIAN_MODULES: &str = "/usr/lib/apache2/modules";
 
@@ -101,7 +103,7 @@ impl Builder {
         self
     }
 
-    /// Of its own log, in place of `warn`.
+    /// Of its own log, in place of `notice`, by which a restart is seen.
     pub fn log_level(mut self, level: &'static str) -> Self {
         self.log_level = level;
         self
@@ -217,7 +219,7 @@ impl Apache {
             port: free_port(),
             wrapper: Vec::new(),
             fcgate,
-            log_level: "warn",
+            log_level: "notice",
         }
     }
 
@@ -261,12 +263,32 @@ impl Apache {
     /// Reads its configuration anew; what is under way ends as it began. Returns when the new children
     /// are there.
     pub fn restart_gracefully(&mut self) {
-        let restarts = |log: &str| log.matches("resuming normal operations").count();
+        let restarts = |log: &str| log.matches(RUNNING).count();
+        // Before it is up, the signal would end it.
+        self.wait_for_log(&[RUNNING]);
         let before = restarts(&self.log());
         // SAFETY: a plain call. The parent alone is told; it tells its children.
         unsafe { libc::kill(self.process.pid() as libc::pid_t, libc::SIGUSR1) };
         poll(PATIENCE, || (restarts(&self.log()) > before).then_some(()))
             .unwrap_or_else(|| panic!("it did not restart:\n{}", self.log()));
+    }
+
+    /// All its processes, the parent first.
+    pub fn processes(&self) -> Vec<u32> {
+        let mut all = vec![self.process.pid()];
+        let mut next = 0;
+        while let Some(pid) = all.get(next) {
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            let children: Vec<u32> = threads
+                .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
+                .flat_map(|text| {
+                    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()
+                })
+                .collect();
+            all.extend(children);
+            next += 1;
+        }
+        all
     }
 
     /// The process.

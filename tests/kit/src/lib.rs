@@ -26,6 +26,7 @@ pub mod form;
 pub mod fuzz;
 pub mod http;
 mod listener;
+pub mod load;
 pub mod php_fpm;
 mod player;
 pub mod process;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::application::PATIENCE;
 use crate::directory::{Directory, free_port};
@@ -21,6 +21,7 @@ pub struct Builder {
     port: Option<u16>,
     children: u32,
     settings: Vec<(String, String)>,
+    is_distributed: bool,
 }
 
 impl Builder {
@@ -57,7 +58,12 @@ impl Builder {
                 (path.display().to_string(), Ready::Unix(path))
             }
         };
-        let config = directory.write("fpm.conf", self.config(&directory, &listen));
+        let config = if self.is_distributed {
+            distributed_config(&program, &directory, &listen)
+        } else {
+            self.config(&directory, &listen)
+        };
+        let config = directory.write("fpm.conf", config);
         let mut launch = Process::command(&program).arg("--nodaemonize").arg("--fpm-config").arg(config);
         if let Some(settings) = php_ini(&program) {
             launch = launch.arg("--php-ini").arg(settings);
@@ -96,7 +102,13 @@ pub struct PhpFpm {
 impl PhpFpm {
     /// A php-fpm on a unix socket, with two workers.
     pub fn unix() -> Builder {
-        Builder { port: None, children: 2, settings: Vec::new() }
+        Builder { port: None, children: 2, settings: Vec::new(), is_distributed: false }
+    }
+
+    /// A php-fpm with the pool that the distribution comes with: its `www.conf`, of which nothing is
+    /// changed but the socket. The builder's settings are not for it.
+    pub fn distributed() -> Builder {
+        Builder { is_distributed: true, ..Self::unix() }
     }
 
     /// A php-fpm on a port of 127.0.0.1, with two workers.
@@ -164,11 +176,36 @@ pub fn find() -> Option<PathBuf> {
 }
 
 /// The php.ini that belongs to a program of Debian's; others know their own.
-fn php_ini(program: &std::path::Path) -> Option<PathBuf> {
+fn php_ini(program: &Path) -> Option<PathBuf> {
+    debian_file(program, "php.ini")
+}
+
+/// A file of Debian's that belongs to a program.
+fn debian_file(program: &Path, name: &str) -> Option<PathBuf> {
     let version =
         program.file_name()?.to_str()?.strip_prefix("php-fpm").filter(|version| !version.is_empty())?;
-    let path = PathBuf::from(DEBIAN_SETTINGS).join(version).join("fpm/php.ini");
+    let path = Path::new(DEBIAN_SETTINGS).join(version).join("fpm").join(name);
     path.is_file().then_some(path)
+}
+
+/// What php-fpm itself needs, and the distribution's pool.
+fn distributed_config(program: &Path, directory: &Directory, listen: &str) -> String {
+    let path = debian_file(program, "pool.d/www.conf").expect("the distribution has no pool www.conf");
+    let pool = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut sockets = 0;
+    let pool: String = pool
+        .lines()
+        .map(|line| match line.split_once('=') {
+            Some((name, _)) if name.trim() == "listen" => {
+                sockets += 1;
+                format!("listen = {listen}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    assert_eq!(sockets, 1, "{} has not one line about its socket", path.display());
+    let path = directory.path().display();
+    format!("[global]\npid = {path}/fpm.pid\nerror_log = {path}/fpm.log\ndaemonize = no\n\n{pool}")
 }
 
 fn is_root() -> bool {
@@ -211,6 +248,13 @@ mod tests {
         assert!(UnixStream::connect(fpm.address().strip_prefix("unix:").unwrap()).is_err());
         fpm.start();
         assert!(get(&mut connect(&fpm), script).contains("php says GET"));
+    }
+
+    #[test]
+    fn the_distributions_pool_serves_on_another_socket() {
+        let fpm = PhpFpm::distributed().start();
+        let script = fpm.script("t.php", "<?php echo 'php says ', $_SERVER['REQUEST_METHOD'];");
+        assert!(get(&mut connect(&fpm), script.to_str().unwrap()).contains("php says GET"));
     }
 
     #[test]

@@ -1,0 +1,233 @@
+//! Graceful restarts of Apache with mod_fcgate: one after the other under load, they neither fail a request
+//! nor leak.
+
+use fcgate_kit::load::Over;
+use fcgate_kit::{Apache, Client, Directory, Mpm, PhpFpm, Request, Response};
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Tests that load the machine don't share it with each other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fcgate_kit::under_every_mpm! {
+    /// Twenty graceful restarts under load: every request is answered.
+    graceful_restarts_fail_no_request;
+}
+
+/// The three lines of the README.
+fn three_lines(php: &PhpFpm) -> String {
+    format!("FcgateBalancer php {}\nFcgateMap .php php", php.address())
+}
+
+/// As soon as one generation has answered each client, on average, the next is there.
+const LOAD: Load = Load { clients: 8, restarts: 20, between: 8 };
+/// What is bearable under valgrind.
+const LIGHT_LOAD: Load = Load { clients: 2, restarts: 3, between: 40 };
+
+/// What it was sent, with the body's digest. Some answers take longer than a restart does.
+const ECHO: &str =
+    "<?php if ($_GET['n'] % 10 == 0) usleep(300000); echo $_SERVER['REQUEST_METHOD'], ' ', $_GET['n'], ' ',
+    crc32(file_get_contents('php://input')), \"\\n\", str_repeat('.', 10000), 'end';";
+
+/// CRC-32 as PHP has it.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc: u32, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+    })
+}
+
+/// A GET or a POST on a connection of its own; why it failed.
+fn echo(client: &mut Client, n: usize) -> Result<(), String> {
+    let target = format!("/echo.php?n={n}");
+    // Some bodies are too large for memory and are spooled in a file.
+    let body = format!("post {n} ").repeat(if n % 4 == 3 { 10_000 } else { 1 }).into_bytes();
+    let (request, method, body) = match n % 2 {
+        0 => (Request::get(&target), "GET", Vec::new()),
+        _ => (Request::post(&target, body.clone()), "POST", body),
+    };
+    let right = format!("{method} {n} {}\n{}end", crc32(&body), ".".repeat(10_000));
+    let answer = client.try_send(&request.field("Connection", "close"));
+    client.close();
+    match answer {
+        Ok(answer) if answer.status == 200 && answer.is_complete() && answer.text() == right => Ok(()),
+        Ok(Response { status, ending, body, .. }) => {
+            Err(format!("{method} {n}: {status}, {ending:?}, {} bytes", body.len()))
+        }
+        Err(error) => Err(format!("{method} {n}: {error}")),
+    }
+}
+
+/// An Apache that serves `ECHO` and says of which generation it is.
+fn with_generations(mpm: Mpm, php: &PhpFpm) -> fcgate_kit::apache::Builder {
+    let builder = Apache::with(mpm)
+        .config(three_lines(php))
+        .config("Include {directory}/generation.conf")
+        .file("echo.php", ECHO);
+    builder.directory().write("generation.conf", "Header always set X-Generation 0\n");
+    builder
+}
+
+/// How Apache is restarted under load.
+struct Load {
+    clients: usize,
+    restarts: usize,
+    /// Requests between two restarts, beyond those that the restarts themselves take.
+    between: usize,
+}
+
+/// Restarts Apache under load, each time when the children of the time before answer; returns how many
+/// requests were answered, and which were not.
+fn restart_under_load(apache: &mut Apache, load: &Load) -> (usize, Vec<String>) {
+    let over = Over::default();
+    let done = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        let _end = over.at_end();
+        for first in 0..load.clients {
+            let mut client = apache.client();
+            let (over, done, failures) = (&over, &done, &failures);
+            scope.spawn(move || {
+                let _end = over.at_end();
+                for n in (first..).step_by(load.clients).take_while(|_| !over.is_near()) {
+                    if let Err(failure) = echo(&mut client, n) {
+                        failures.lock().unwrap().push(failure);
+                    }
+                    done.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        for generation in 1..=load.restarts {
+            let line = format!("Header always set X-Generation {generation}\n");
+            apache.directory().write("generation.conf", line);
+            apache.restart_gracefully();
+            wait_for_generation(apache, generation);
+            let enough = done.load(Relaxed) + load.between;
+            // A client that panics ends it all.
+            while done.load(Relaxed) < enough && !over.is_near() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    (done.into_inner() - failures.len(), failures)
+}
+
+fn wait_for_generation(apache: &Apache, generation: usize) {
+    let wanted = generation.to_string();
+    let new = (0..10_000).any(|_| {
+        let mut client = apache.client();
+        let answer = client.send(&Request::get("/robots.txt").field("Connection", "close")).expect(200);
+        answer.field("X-Generation") == Some(&wanted)
+    });
+    assert!(new, "generation {generation} does not answer:\n{}", apache.log());
+}
+
+fn graceful_restarts_fail_no_request(mpm: Mpm) {
+    let _alone = alone();
+    let php = PhpFpm::unix().children(4).start();
+    let mut apache = with_generations(mpm, &php).start();
+    let (answered, failures) = restart_under_load(&mut apache, &LOAD);
+    let log = apache.log();
+    println!("{mpm:?}: {answered} answered");
+    assert!(
+        failures.is_empty(),
+        "{mpm:?}: {} of {} failed, the first: {:?}\n{log}",
+        failures.len(),
+        failures.len() + answered,
+        &failures[..failures.len().min(5)]
+    );
+    for crash in ["exit signal", "Segmentation"] {
+        assert!(!log.contains(crash), "{mpm:?}: {log}");
+    }
+}
+
+// ---- under valgrind ----
+
+/// What valgrind found in one process.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Findings {
+    /// Errors and blocks definitely lost with a frame of ours, as it tells them.
+    ours: Vec<String>,
+    /// Whether the process ended by itself.
+    is_finished: bool,
+}
+
+/// The texts between tags of this name.
+fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let texts: Vec<&str> =
+        xml.split(&open[..]).skip(1).filter_map(|rest| rest.split(&close[..]).next()).collect();
+    texts.into_iter()
+}
+
+fn findings(xml: &str) -> Findings {
+    let is_ours = |error: &&str| {
+        let mut objects = elements(error, "obj");
+        objects.any(|object| object.contains("mod_fcgate.so") || object.contains("libfcgate.so"))
+    };
+    let ours = elements(xml, "error").filter(is_ours).map(str::to_owned).collect();
+    Findings { ours, is_finished: elements(xml, "state").any(|state| state == "FINISHED") }
+}
+
+/// Errors of fcgate's own are told from those of others.
+#[test]
+fn valgrinds_findings_are_read() {
+    let error = |object| {
+        format!("<error><kind>InvalidRead</kind><stack><frame><obj>{object}</obj></frame></stack></error>")
+    };
+    let xml = error("/x/libfcgate.so.0")
+        + &error("/usr/lib/libapr-1.so.0")
+        + "<status><state>FINISHED</state></status>";
+    let findings = findings(&xml);
+    assert!(findings.is_finished);
+    assert_eq!(findings.ours.len(), 1);
+}
+
+/// Three graceful restarts under some load with valgrind: no invalid access of ours, nothing of ours lost.
+#[test]
+fn graceful_restarts_leak_nothing() {
+    let _alone = alone();
+    let logs = Directory::new();
+    let php = PhpFpm::unix().children(2).start();
+    // valgrind tells objects in XML only, and of modules that were unloaded only where it is to keep them.
+    let mut apache = with_generations(Mpm::Worker, &php)
+        .config(
+            "StartServers 1\nThreadsPerChild 4\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8",
+        )
+        .wrapped([
+            "valgrind".to_owned(),
+            "--leak-check=full".to_owned(),
+            "--show-leak-kinds=definite".to_owned(),
+            "--errors-for-leak-kinds=none".to_owned(),
+            "--trace-children=yes".to_owned(),
+            "--child-silent-after-fork=no".to_owned(),
+            "--keep-debuginfo=yes".to_owned(),
+            "--num-callers=40".to_owned(),
+            "--xml=yes".to_owned(),
+            format!("--xml-file={}", logs.join("valgrind.%p").display()),
+        ])
+        .start();
+    let (answered, failures) = restart_under_load(&mut apache, &LIGHT_LOAD);
+    assert!(failures.is_empty(), "{answered} answered, then {failures:?}\n{}", apache.log());
+    apache.process().signal(libc::SIGTERM);
+    apache.process().wait();
+    let mut finished = 0;
+    for log in fs::read_dir(logs.path()).unwrap() {
+        let path = log.unwrap().path();
+        let found = findings(&fs::read_to_string(&path).unwrap());
+        assert!(found.ours.is_empty(), "{}: {}", path.display(), found.ours.join("\n"));
+        finished += usize::from(found.is_finished);
+    }
+    // The parent, and a child of each generation.
+    assert!(
+        finished >= LIGHT_LOAD.restarts + 2,
+        "only {finished} processes ended by themselves:\n{}",
+        apache.log()
+    );
+}
