@@ -302,6 +302,36 @@
 #define FCGATE_IF_NOT_EMPTY 1
 
 /*
+ The pool answers.
+ */
+#define FCGATE_POOL_UP 1
+
+/*
+ The pool failed a moment ago; other pools come first.
+ */
+#define FCGATE_POOL_SUSPECT 2
+
+/*
+ The pool failed for longer than `restart_window`; one request at a time tries it.
+ */
+#define FCGATE_POOL_DOWN 3
+
+/*
+ A page for a person: `text/html`.
+ */
+#define FCGATE_STATUS_HTML 1
+
+/*
+ An object for a program: `application/json`.
+ */
+#define FCGATE_STATUS_JSON 2
+
+/*
+ Metrics for Prometheus: `text/plain; version=0.0.4`.
+ */
+#define FCGATE_STATUS_PROMETHEUS 3
+
+/*
  The application answers the request: what a web application does.
  */
 #define FCGATE_RESPONDER 1
@@ -585,6 +615,77 @@ typedef struct {
  uses the gateway, several at once; it must not throw or longjmp, and must not free the gateway.
  */
 typedef void (*fcgate_log)(void *user, uint32_t level, const char *text, size_t length);
+
+/*
+ What a gateway knows of one pool; its counts are those of this process since the gateway was made.
+ Set `struct_size` to `sizeof(fcgate_pool_status)` before the call.
+ */
+typedef struct {
+    /*
+     sizeof(fcgate_pool_status).
+     */
+    uint32_t struct_size;
+    /*
+     FCGATE_POOL_UP, FCGATE_POOL_SUSPECT or FCGATE_POOL_DOWN.
+     */
+    uint32_t state;
+    /*
+     1 if it is asked only while no other can be reached.
+     */
+    uint32_t backup;
+    /*
+     Its share of the requests.
+     */
+    uint32_t weight;
+    /*
+     The most connections; 0 is no limit.
+     */
+    uint32_t max_connections;
+    /*
+     0.
+     */
+    uint32_t reserved;
+    /*
+     Requests under way.
+     */
+    uint64_t active;
+    /*
+     Kept connections that wait for a request.
+     */
+    uint64_t idle;
+    /*
+     Requests that wait for a connection.
+     */
+    uint64_t waiting;
+    /*
+     Requests sent to it.
+     */
+    uint64_t requests;
+    /*
+     Connections made.
+     */
+    uint64_t connects;
+    /*
+     Requests that got a kept connection.
+     */
+    uint64_t reuses;
+    /*
+     Attempts that were repeated.
+     */
+    uint64_t retries;
+    /*
+     Requests that failed.
+     */
+    uint64_t failures;
+    /*
+     Its balancer's name; NUL-terminated, cut if longer.
+     */
+    char balancer[FCGATE_ERROR_POOL];
+    /*
+     Its address; NUL-terminated, cut if longer.
+     */
+    char pool[FCGATE_ERROR_POOL];
+} fcgate_pool_status;
 
 /*
  The host's side of fcgate_forward. Each function may be NULL and gets `user` as its first
@@ -1052,6 +1153,41 @@ const fcgate_route *fcgate_gateway_route(const fcgate_gateway *gateway,
                                          const fcgate_route *const *levels,
                                          size_t count,
                                          fcgate_error *error);
+
+/*
+ How many pools a gateway has, all balancers' together.
+
+ # Safety
+ `gateway` is NULL (the answer is 0) or a gateway.
+ */
+size_t fcgate_gateway_pool_count(const fcgate_gateway *gateway);
+
+/*
+ What is known of the pool at a place, from 0. Any thread.
+
+ Errors: FCGATE_E_NAME beyond the last; FCGATE_E_ARGUMENT for NULL or a `struct_size` of 0.
+
+ # Safety
+ `gateway` is NULL or a gateway; `pool` is NULL or may be written to for its `struct_size`.
+ */
+int32_t fcgate_gateway_pool_at(const fcgate_gateway *gateway,
+                               size_t index,
+                               fcgate_pool_status *pool);
+
+/*
+ Writes what a gateway knows of its pools as text, for a server's status page: `format` is
+ FCGATE_STATUS_HTML, FCGATE_STATUS_JSON or FCGATE_STATUS_PROMETHEUS. `write` is called once, before
+ this returns, with the bytes lent until it returns. Any thread.
+
+ Errors: FCGATE_E_ARGUMENT for NULL and other formats.
+
+ # Safety
+ `gateway` is NULL or a gateway; `write` may be called with `user`.
+ */
+int32_t fcgate_gateway_status(const fcgate_gateway *gateway,
+                              uint32_t format,
+                              void (*write)(void *user, const char *text, size_t length),
+                              void *user);
 
 /*
  A new, empty request. Free it with fcgate_request_free.

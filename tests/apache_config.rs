@@ -1,6 +1,8 @@
-//! The configuration of mod_fcgate: what Apache says of a wrong line, and the whole example.
+//! The configuration of mod_fcgate: what Apache says of a wrong line, the whole example, and what
+//! operators see.
 
-use fcgate_kit::{Apache, Application, Mpm};
+use fcgate::protocol::ProtocolStatus;
+use fcgate_kit::{Apache, Application, Mpm, Reply, Request};
 
 /// What `apache2 -t` says of these lines, which are wrong; the number of their first line is `{line}`.
 fn refused(lines: &str) -> String {
@@ -143,4 +145,63 @@ fn the_configurations_of_the_readme_load() {
         let (right, said) = Apache::with(Mpm::Event).config(lines.join("\n")).check();
         assert!(right, "{said}");
     }
+}
+
+/// What operators see: the status page in three forms, and what a log can show of each request.
+#[test]
+fn operators_see_pools_and_requests() {
+    let application = Application::unix()
+        .on_request(|request| match request.param("QUERY_STRING") {
+            Some("fail") => Reply::new().close().to(request),
+            _ => Reply::new()
+                .stdout("X: y\r\n\r\n")
+                .end_stdout()
+                .end_with(3, ProtocolStatus::RequestComplete)
+                .to(request),
+        })
+        .start();
+    let address = application.address();
+    let apache = Apache::with(Mpm::Prefork)
+        .config("ServerLimit 1\nStartServers 1\nMaxRequestWorkers 1\nMinSpareServers 1\nMaxSpareServers 1")
+        .config(format!("FcgateBalancer php {address} max_connections=2\nFcgateMap .php php"))
+        .config("<Location /fcgate-status>\nSetHandler fcgate-status\n</Location>")
+        .config("LogFormat \"%U%q %s pool=%{FCGATE_POOL}e queue=%{FCGATE_QUEUE_TIME}e connect=%{FCGATE_CONNECT_TIME}e head=%{FCGATE_HEAD_TIME}e time=%{FCGATE_TIME}e retries=%{FCGATE_RETRIES}e error=%{FCGATE_ERROR}e app=%{FCGATE_APP_STATUS}e\" told\nCustomLog {directory}/told.log told")
+        .file("x.php", "")
+        .start();
+    let mut client = apache.client();
+    client.get("/x.php").expect(200);
+    client.get("/x.php").expect(200);
+    client.get("/x.php?fail").expect(502);
+    client.get("/robots.txt").expect(200);
+
+    let page = client.get("/fcgate-status").expect(200);
+    assert_eq!(page.field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert!(page.text().contains(&address) && page.text().contains("<td>php</td>"), "{}", page.text());
+    let json = client.get("/fcgate-status?json").expect(200).text();
+    for part in [
+        format!("\"pool\":\"{address}\""),
+        "\"max_connections\":2".into(),
+        "\"active\":0".into(),
+        "\"failures\":1".into(),
+        "\"state\":\"up\"".into(),
+    ] {
+        assert!(json.contains(&part), "{part} is not in {json}");
+    }
+    let metrics = client.get("/fcgate-status?prometheus").expect(200).text();
+    let failures = format!("fcgate_pool_failures_total{{balancer=\"php\",pool=\"{address}\"}} 1\n");
+    assert!(metrics.contains(&failures), "{metrics}");
+    client.get("/fcgate-status?other").expect(404);
+    client.send(&Request::post("/fcgate-status", "")).expect(405);
+
+    let log = std::fs::read_to_string(apache.directory().join("told.log")).unwrap();
+    let line = |start: &str| {
+        log.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {log}"))
+    };
+    let good = line("/x.php 200");
+    assert!(good.contains(&format!("pool={address} queue=0.000 connect=0.")), "{good}");
+    assert!(good.contains("retries=0 error=- app=3"), "{good}");
+    let bad = line("/x.php?fail 502");
+    assert!(bad.contains("error=closed app=-"), "{bad}");
+    assert!(line("/robots.txt 200").contains("pool=- queue=-"));
+    apache.wait_for_log(&["error closed, phase head", "php ("]);
 }

@@ -39,6 +39,12 @@ fn the_apache_page_tells_the_directives() {
     has_part("docs/apache.md", &fcgate::config::document::apache());
 }
 
+/// The page of errors is the code's.
+#[test]
+fn the_page_of_errors_tells_every_error() {
+    has_part("docs/errors.md", &fcgate::drive::report::markdown());
+}
+
 /// The page and the module know the same directives, and every one is explained.
 #[test]
 fn every_directive_of_apache_is_explained() {

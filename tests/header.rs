@@ -49,6 +49,7 @@ fn generate() -> String {
         "settings",
         "config",
         "gateway",
+        "status",
         "request",
         "head",
         "info",
@@ -178,6 +179,10 @@ fn the_layouts_of_header_and_library_agree() {
             sent_us, head_us, total_us, bytes_sent, bytes_received, pool,
         }
         forward::fcgate_handler { struct_size, client_fd, body, head, data, flush, complete, error_line, client_gone }
+        status::fcgate_pool_status {
+            struct_size, state, backup, weight, max_connections, reserved, active, idle, waiting, requests, connects,
+            reuses, retries, failures, balancer, pool,
+        }
         event_loop::fcgate_loop_hooks { struct_size, reserved, watch, timer }
         event_loop::fcgate_events { struct_size, reserved, head, data, error_line, writable, complete, end }
     );

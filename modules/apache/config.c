@@ -49,11 +49,17 @@ static struct {
     fcgate_config *config;
     balancer_t *section; /* the <FcgateBalancer> that is being read */
     unsigned balancers;
+    int notes_are_used;
 } state;
 
 fcgate_config *mod_fcgate_the_config(void)
 {
     return state.balancers > 0 ? state.config : NULL;
+}
+
+int mod_fcgate_notes_are_used(void)
+{
+    return state.notes_are_used;
 }
 
 static const char *said(cmd_parms *cmd, const fcgate_error *error)
@@ -594,8 +600,10 @@ static int is_directive(const char *name)
     return 0;
 }
 
-/* Apache itself would say no more than that a directive is unknown. */
-static int find_unknown(const ap_directive_t *directive)
+/* Looks through all lines before they are read: for unknown directives of ours, of which Apache itself
+ * would say no more than that they are unknown; and whether FCGATE_ variables are used at all, which
+ * cost a little with each request. */
+static int look_through(const ap_directive_t *directive)
 {
     for (; directive; directive = directive->next) {
         const char *name = directive->directive;
@@ -609,7 +617,10 @@ static int find_unknown(const ap_directive_t *directive)
                          directive->filename, name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
             return HTTP_INTERNAL_SERVER_ERROR;
         }
-        if (directive->first_child && find_unknown(directive->first_child) != OK) {
+        if (directive->args && strstr(directive->args, "{FCGATE_")) {
+            state.notes_are_used = 1;
+        }
+        if (directive->first_child && look_through(directive->first_child) != OK) {
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }
@@ -643,7 +654,7 @@ int mod_fcgate_begin_config(apr_pool_t *pool)
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }
-    return find_unknown(ap_conftree);
+    return look_through(ap_conftree);
 }
 
 static int check_maps(server_rec *server, const server_config_t *config)

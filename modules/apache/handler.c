@@ -296,6 +296,7 @@ static int forward_request(request_rec *r, const balancer_t *balancer)
     fcgate_handler handler = {0};
     fcgate_request *request;
     const fcgate_route *route;
+    fcgate_info info = {.struct_size = sizeof info};
     fcgate_error error;
     request_rec *before;
     int status;
@@ -328,8 +329,11 @@ static int forward_request(request_rec *r, const balancer_t *balancer)
     handler.client_gone = client_gone;
 
     before = mod_fcgate_set_current(r);
-    fcgate_forward(gateway, route, request, &handler, &forward, NULL, &error);
+    fcgate_forward(gateway, route, request, &handler, &forward, &info, &error);
     mod_fcgate_set_current(before);
+    if (mod_fcgate_notes_are_used()) {
+        mod_fcgate_note(r, &info, &error);
+    }
 
     apr_pool_cleanup_run(r->pool, request, free_request);
     apr_brigade_destroy(forward.input);
@@ -359,7 +363,7 @@ int mod_fcgate_handler(request_rec *r)
     const char *name;
 
     if (!r->handler || strncmp(r->handler, HANDLER_PREFIX, sizeof HANDLER_PREFIX - 1)) {
-        return DECLINED;
+        return r->handler && !strcmp(r->handler, STATUS_HANDLER) ? mod_fcgate_status_page(r) : DECLINED;
     }
     name = r->handler + sizeof HANDLER_PREFIX - 1;
     server = ap_get_module_config(r->server->module_config, &fcgate_module);

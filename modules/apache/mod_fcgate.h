@@ -4,6 +4,7 @@
  * config.c   directives, sections, their merging
  * route.c    from the sections that hold for a request to a route of libfcgate
  * request.c  what libfcgate is told of a request
+ * status.c   the status page; what logs can show of a request
  * handler.c  a request forwarded, the response passed on
  * mod_fcgate.c  the hooks, one gateway for each child, the log
  *
@@ -27,6 +28,8 @@ extern module AP_MODULE_DECLARE_DATA fcgate_module;
 
 /* The handler of a request is this, followed by the name of a balancer. */
 #define HANDLER_PREFIX "fcgate:"
+/* The handler of the status page. */
+#define STATUS_HANDLER "fcgate-status"
 
 /* A balancer as it was declared. It lives as long as the configuration. */
 typedef struct {
@@ -77,6 +80,8 @@ void *mod_fcgate_create_server_config(apr_pool_t *pool, server_rec *server);
 void *mod_fcgate_merge_server_config(apr_pool_t *pool, void *base, void *add);
 void *mod_fcgate_create_directory_config(apr_pool_t *pool, char *path);
 void *mod_fcgate_merge_directory_config(apr_pool_t *pool, void *base, void *add);
+/* Whether a line of the configuration speaks of FCGATE_POOL or its like. */
+int mod_fcgate_notes_are_used(void);
 /* Before directives are read: a new, empty configuration; unknown directives are found. */
 int mod_fcgate_begin_config(apr_pool_t *pool);
 /* After they were read: checks what no single line shows. */
@@ -95,6 +100,11 @@ const fcgate_route *mod_fcgate_find_route(request_rec *r, const fcgate_gateway *
 /* request.c */
 /* Tells what the request is; returns an HTTP status if that can't be. */
 int mod_fcgate_describe(request_rec *r, const directory_config_t *directory, fcgate_request *request);
+
+/* status.c */
+int mod_fcgate_status_page(request_rec *r);
+/* Sets what LogFormat can show, FCGATE_POOL and its like. */
+void mod_fcgate_note(request_rec *r, const fcgate_info *info, const fcgate_error *error);
 
 /* handler.c */
 int mod_fcgate_handler(request_rec *r);

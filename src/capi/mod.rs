@@ -15,4 +15,5 @@ pub mod info;
 pub mod log;
 pub mod request;
 pub mod settings;
+pub mod status;
 pub mod version;

@@ -178,7 +178,9 @@ impl Attempt {
             return;
         }
         if let (Some(link), Some(permit)) = (self.link.take(), self.permit.take()) {
-            engine.check_in(engine.pool(self.balancer, self.member), link, permit, now);
+            let pool = engine.pool(self.balancer, self.member);
+            pool.counters().ended.add(1);
+            engine.check_in(pool, link, permit, now);
         }
     }
 
@@ -198,6 +200,7 @@ impl Attempt {
             pool.health().on_abandoned_trial(milliseconds(now));
         }
         if let Some(permit) = self.permit.take() {
+            pool.counters().ended.add(1);
             pool.discard(permit);
         }
     }

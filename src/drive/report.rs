@@ -1,6 +1,6 @@
 //! Words for a person: what happened, where, to which pool, and what to look at.
 
-use crate::exchange::{Cause, Failure, Limits, Notice};
+use crate::exchange::{self, Cause, Failure, Limits, Notice};
 use std::fmt::Write;
 use std::io;
 use std::time::Duration;
@@ -51,6 +51,18 @@ fn what(cause: Cause, limits: &Limits) -> String {
     }
 }
 
+/// Every error, as a page of the docs.
+pub fn markdown() -> String {
+    let limits = Limits::default();
+    exchange::markdown(|cause| {
+        let words = what(cause, &limits);
+        // What a limit is set to is for logs.
+        let words = words.split(" (").next().unwrap_or_default();
+        let (first, rest) = words.split_at(1);
+        first.to_uppercase() + rest
+    })
+}
+
 /// One line for a failed exchange.
 pub fn failure(
     failure: &Failure,
@@ -67,7 +79,8 @@ pub fn failure(
     if !failure.detail.is_empty() {
         let _ = write!(line, ": {}", failure.detail);
     }
-    let _ = write!(line, "; phase {}, after {}", failure.phase.name(), spoken(failure.elapsed));
+    let (cause, phase) = (failure.cause.name(), failure.phase.name());
+    let _ = write!(line, "; error {cause}, phase {phase}, after {}", spoken(failure.elapsed));
     if retries > 0 {
         let _ = write!(line, ", {retries} retries");
     }

@@ -220,6 +220,31 @@ impl Cause {
     }
 }
 
+/// Every cause with its number, the client's status and what to look at, as a page of the docs.
+/// `what` says in words what happened.
+pub fn markdown(what: impl Fn(Cause) -> String) -> String {
+    let mut text = String::new();
+    for cause in Cause::ALL {
+        let status = match (cause, cause.http_status()) {
+            (Cause::ErrorOverride, _) => "that of the application".into(),
+            (Cause::ClosedInBody | Cause::ReadTimeout | Cause::ShortBody, _) => {
+                "none: its response is cut".to_owned()
+            }
+            (_, 499) => "none: nobody is left to answer".into(),
+            (_, status) => status.to_string(),
+        };
+        text.push_str(&format!(
+            "### {}\n\n{}.\n\n| | |\n|---|---|\n| Number | {} |\n| The client gets | {status} |\n\
+             | Look at | {} |\n\n",
+            cause.name(),
+            what(cause),
+            cause as i32,
+            cause.hint()
+        ));
+    }
+    text
+}
+
 /// A failed exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -18,7 +18,7 @@ mod retry;
 mod timing;
 
 pub use action::{Action, Closed, Given, Notice, Plan, Wait};
-pub use failure::{Cause, Failure, Phase};
+pub use failure::{Cause, Failure, Phase, markdown};
 pub use outgoing::{CHUNK_MAX, Outgoing, SLICES};
 pub use response::{DISCARD_MAX, Response};
 pub use timing::{Limits, Times};

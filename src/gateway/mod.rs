@@ -1,5 +1,7 @@
 //! One process's live state: it makes and owns what stands below, and ends it in order.
 
+pub mod status;
+
 use crate::config::Frozen;
 use crate::drive::{Engine, Level, Sink};
 use crate::upkeep::Upkeep;

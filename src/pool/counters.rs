@@ -26,6 +26,8 @@ impl Counter {
 pub struct Counters {
     /// Exchanges that were sent to the pool.
     pub requests: Counter,
+    /// Exchanges that left it again; what is more of the former is under way.
+    pub ended: Counter,
     /// Connections made.
     pub connects: Counter,
     /// Exchanges that got a kept connection.

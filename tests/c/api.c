@@ -116,6 +116,33 @@ static void names_are_never_null(void **state)
     assert_string_equal(fcgate_phase_name(99), "unknown");
 }
 
+static void count_text(void *user, const char *text, size_t length)
+{
+    assert_int_equal(text[0], '{');
+    *(size_t *)user = length;
+}
+
+static void pools_tell_their_status(void **state)
+{
+    fcgate_gateway *gateway = fcgate_open("unix:/run/none.sock max_connections=3", &error);
+    fcgate_pool_status pool = { .struct_size = sizeof pool };
+    size_t length = 0;
+
+    (void)state;
+    assert_int_equal(fcgate_gateway_pool_count(gateway), 1);
+    assert_int_equal(fcgate_gateway_pool_at(gateway, 0, &pool), FCGATE_OK);
+    assert_string_equal(pool.pool, "unix:/run/none.sock");
+    assert_int_equal(pool.state, FCGATE_POOL_UP);
+    assert_int_equal(pool.max_connections, 3);
+    assert_int_equal(fcgate_gateway_pool_at(gateway, 1, &pool), FCGATE_E_NAME);
+    assert_int_equal(fcgate_gateway_pool_at(NULL, 0, &pool), FCGATE_E_ARGUMENT);
+    assert_int_equal(fcgate_gateway_status(gateway, FCGATE_STATUS_JSON, count_text, &length), FCGATE_OK);
+    assert_true(length > 50);
+    assert_int_equal(fcgate_gateway_status(gateway, 9, count_text, &length), FCGATE_E_ARGUMENT);
+    assert_int_equal(fcgate_gateway_status(gateway, FCGATE_STATUS_HTML, NULL, NULL), FCGATE_E_ARGUMENT);
+    fcgate_gateway_free(gateway);
+}
+
 static void bad_arguments_are_told(void **state)
 {
     fcgate_request *request = fcgate_request_new();
@@ -132,7 +159,7 @@ static void bad_arguments_are_told(void **state)
     assert_non_null(strstr(error.text, "max_connections"));
     assert_int_equal(fcgate_forward(NULL, NULL, request, NULL, NULL, NULL, &error), FCGATE_E_ARGUMENT);
     assert_int_equal(fcgate_request_fact(request, 0, "x", 1), FCGATE_E_ARGUMENT);
-    assert_int_equal(fcgate_request_fact(request, 20, "x", 1), FCGATE_E_ARGUMENT);
+    assert_int_equal(fcgate_request_fact(request, 99, "x", 1), FCGATE_E_ARGUMENT);
     assert_int_equal(fcgate_request_fact(request, FCGATE_METHOD, NULL, 1), FCGATE_E_ARGUMENT);
     assert_int_equal(fcgate_request_header(request, "", 0, "x", 1), FCGATE_E_ARGUMENT);
     assert_int_equal(fcgate_request_role(request, 9), FCGATE_E_ARGUMENT);
@@ -418,6 +445,7 @@ int main(void)
         cmocka_unit_test(free_takes_null),
         cmocka_unit_test(version_and_abi_are_told),
         cmocka_unit_test(names_are_never_null),
+        cmocka_unit_test(pools_tell_their_status),
         cmocka_unit_test(bad_arguments_are_told),
         cmocka_unit_test(every_setting_takes_its_default),
         cmocka_unit_test(older_and_newer_structures_are_taken),
