@@ -10,7 +10,7 @@ pub mod log;
 pub mod loop_host;
 pub mod param_files;
 pub mod pull;
-pub pub mod report;
+pub mod report;
 pub mod request;
 pub mod routes;
 mod scratch;
