@@ -40,12 +40,17 @@ impl StartError {
         match self {
             Self::Environment(error) => error.http_status(),
             Self::TooLarge(_) => 413,
-            Self::Spool(error) if error.raw_os_error() == Some(libc::ENOSPC) => 507,
+            Self::Spool(error) if is_full(error) => 507,
             Self::Spool(_) => 503,
             Self::ClientGone => 499,
             Self::Body { .. } => 400,
         }
     }
+}
+
+/// Whether there is no room for more: on the disk, in a quota, in a file.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
 }
 
 impl std::fmt::Display for StartError {
