@@ -44,7 +44,7 @@ fn socket_missing() {
 #[test]
 fn wrong_permissions() {
     let application = Application::unix().start();
-    std::fs::set_permissions(application.path(), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(application.path(), PermissionsExt::from_mode(0o000)).unwrap();
     let apache = serve(balancer("app", &application.address(), ""), "app");
     let words = ["app (unix:", "error connect", "Permission denied", "may this process open it"];
     one_line(&apache, &Request::get("/app"), 502, &words);
