@@ -287,22 +287,12 @@ struct Memory<'a> {
 
 impl<'a> Memory<'a> {
     fn of(apache: &'a Apache) -> Self {
-        let before = Self::now(apache);
+        let before = apache.memory();
         Self { apache, before, most: before, samples: 0, has_spooled: false }
     }
 
-    /// Of all its processes together; what they share counts once.
-    fn now(apache: &Apache) -> u64 {
-        let of = |pid| {
-            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-            line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
-        };
-        apache.processes().into_iter().map(of).sum()
-    }
-
     fn sample(&mut self) {
-        self.most = self.most.max(Self::now(self.apache));
+        self.most = self.most.max(self.apache.memory());
         self.samples += 1;
         self.has_spooled = self.has_spooled || self.holds_spool();
     }

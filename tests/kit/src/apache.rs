@@ -291,6 +291,16 @@ impl Apache {
         all
     }
 
+    /// Bytes of memory that all its processes take together; what they share counts once.
+    pub fn memory(&self) -> u64 {
+        let of = |pid| {
+            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+            line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
+        };
+        self.processes().into_iter().map(of).sum()
+    }
+
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
