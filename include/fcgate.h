@@ -732,6 +732,11 @@ typedef struct {
      Whether the client is gone; asked a few times a second while the application is silent.
      */
     int32_t (*client_gone)(void *user);
+    /*
+     In place of `data` and `complete`: the last bytes of the response body, which is whole with
+     them, where its end came together with them.
+     */
+    int32_t (*last)(void *user, const void *bytes, size_t length);
 } fcgate_handler;
 
 /*

@@ -178,7 +178,7 @@ fn the_layouts_of_header_and_library_agree() {
             struct_size, phase, retries, reused, has_end, app_status, protocol_status, http_status, queue_us, connect_us,
             sent_us, head_us, total_us, bytes_sent, bytes_received, pool,
         }
-        forward::fcgate_handler { struct_size, client_fd, body, head, data, flush, complete, error_line, client_gone }
+        forward::fcgate_handler { struct_size, client_fd, body, head, data, flush, complete, error_line, client_gone, last }
         status::fcgate_pool_status {
             struct_size, state, backup, weight, max_connections, reserved, active, idle, waiting, requests, connects,
             reuses, retries, failures, balancer, pool,

@@ -183,6 +183,17 @@ static int32_t take_data(void *user, const void *bytes, size_t length)
     return pass(forward);
 }
 
+/* One way through the filters for both, as most responses are. */
+static int32_t take_last(void *user, const void *bytes, size_t length)
+{
+    forward_t *forward = user;
+    apr_bucket_alloc_t *allocator = forward->output->bucket_alloc;
+
+    APR_BRIGADE_INSERT_TAIL(forward->output, apr_bucket_transient_create(bytes, length, allocator));
+    APR_BRIGADE_INSERT_TAIL(forward->output, apr_bucket_eos_create(allocator));
+    return pass(forward);
+}
+
 static int32_t flush(void *user)
 {
     forward_t *forward = user;
@@ -281,10 +292,38 @@ static int finish(forward_t *forward, const fcgate_error *error)
     return error->http_status ? (int)error->http_status : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-static apr_status_t free_request(void *request)
+/* Requests that are not in use, which keep their memory. A slot is taken and filled by one thread at a
+ * time; a connection tends to find its own again. */
+#define SPARE_REQUESTS 128
+static fcgate_request *spare_requests[SPARE_REQUESTS];
+
+static fcgate_request **spare_of(const request_rec *r)
 {
-    fcgate_request_free(request);
-    return APR_SUCCESS;
+    return &spare_requests[(apr_uintptr_t)r->connection->id % SPARE_REQUESTS];
+}
+
+static fcgate_request *take_request(const request_rec *r)
+{
+    fcgate_request *spare = __atomic_exchange_n(spare_of(r), NULL, __ATOMIC_ACQUIRE);
+
+    return spare ? spare : fcgate_request_new();
+}
+
+static void give_request_back(const request_rec *r, fcgate_request *request)
+{
+    fcgate_request *none = NULL;
+
+    fcgate_request_clear(request);
+    if (!__atomic_compare_exchange_n(spare_of(r), &none, request, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+        fcgate_request_free(request);
+    }
+}
+
+void mod_fcgate_free_spares(void)
+{
+    for (size_t i = 0; i < SPARE_REQUESTS; i++) {
+        fcgate_request_free(__atomic_exchange_n(&spare_requests[i], NULL, __ATOMIC_ACQUIRE));
+    }
 }
 
 static int forward_request(request_rec *r, const balancer_t *balancer)
@@ -307,10 +346,10 @@ static int forward_request(request_rec *r, const balancer_t *balancer)
                       gateway ? error.text : "this process has no gateway; look at what it logged when it started");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    request = fcgate_request_new();
-    apr_pool_cleanup_register(r->pool, request, free_request, apr_pool_cleanup_null);
+    request = take_request(r);
     status = mod_fcgate_describe(r, directory, request);
     if (status != OK) {
+        give_request_back(r, request);
         return status;
     }
     forward.r = r;
@@ -327,6 +366,7 @@ static int forward_request(request_rec *r, const balancer_t *balancer)
     handler.complete = complete;
     handler.error_line = error_line;
     handler.client_gone = client_gone;
+    handler.last = take_last;
 
     before = mod_fcgate_set_current(r);
     fcgate_forward(gateway, route, request, &handler, &forward, &info, &error);
@@ -335,7 +375,7 @@ static int forward_request(request_rec *r, const balancer_t *balancer)
         mod_fcgate_note(r, &info, &error);
     }
 
-    apr_pool_cleanup_run(r->pool, request, free_request);
+    give_request_back(r, request);
     apr_brigade_destroy(forward.input);
     return finish(&forward, &error);
 }

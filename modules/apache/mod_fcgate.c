@@ -78,6 +78,7 @@ static apr_status_t end_child(void *unused)
     }
     fcgate_gateway_free(child.gateway);
     child.gateway = NULL;
+    mod_fcgate_free_spares();
     return APR_SUCCESS;
 }
 

@@ -108,6 +108,7 @@ void mod_fcgate_note(request_rec *r, const fcgate_info *info, const fcgate_error
 
 /* handler.c */
 int mod_fcgate_handler(request_rec *r);
+void mod_fcgate_free_spares(void);
 int mod_fcgate_map(request_rec *r);
 
 /* mod_fcgate.c */

@@ -42,6 +42,9 @@ pub struct fcgate_handler {
     pub error_line: Option<unsafe extern "C" fn(user: *mut c_void, line: *const c_char, length: usize)>,
     /// Whether the client is gone; asked a few times a second while the application is silent.
     pub client_gone: Option<unsafe extern "C" fn(user: *mut c_void) -> i32>,
+    /// In place of `data` and `complete`: the last bytes of the response body, which is whole with
+    /// them, where its end came together with them.
+    pub last: Option<unsafe extern "C" fn(user: *mut c_void, bytes: *const c_void, length: usize) -> i32>,
 }
 
 impl Default for fcgate_handler {
@@ -56,6 +59,7 @@ impl Default for fcgate_handler {
             complete: None,
             error_line: None,
             client_gone: None,
+            last: None,
         }
     }
 }
@@ -100,6 +104,15 @@ impl Host for CHost {
 
     fn data(&mut self, bytes: &[u8]) -> Result<(), GiveUp> {
         let Some(call) = self.handler.data else { return Ok(()) };
+        // SAFETY: as above; the bytes are lent until the call returns.
+        judged(unsafe { call(self.user, bytes.as_ptr().cast(), bytes.len()) })
+    }
+
+    fn last(&mut self, bytes: &[u8]) -> Result<(), GiveUp> {
+        let Some(call) = self.handler.last else {
+            self.data(bytes)?;
+            return self.complete();
+        };
         // SAFETY: as above; the bytes are lent until the call returns.
         judged(unsafe { call(self.user, bytes.as_ptr().cast(), bytes.len()) })
     }

@@ -180,7 +180,18 @@ impl Blocking {
             self.inbound.start = end - rest.len();
             match event {
                 Ok(Some(event)) => {
-                    let given = scratch.exchange.handle_event(self.now, event);
+                    let mut given = scratch.exchange.handle_event(self.now, event);
+                    // The end of the body goes with its last bytes, where it came with them.
+                    if !given.body.is_empty() && is_end(rest) {
+                        match link.connection.next(&mut rest) {
+                            Ok(Some(event)) => {
+                                given.complete |= scratch.exchange.handle_event(self.now, event).complete;
+                            }
+                            Ok(None) => {}
+                            Err(violation) => scratch.exchange.handle_violation(self.now, violation),
+                        }
+                        self.inbound.start = end - rest.len();
+                    }
                     let base = scratch.received.as_ptr() as usize;
                     let place = |part: &[u8]| {
                         if part.is_empty() {
@@ -440,6 +451,17 @@ impl Blocking {
 impl Drop for Blocking {
     fn drop(&mut self) {
         self.drop_attempt();
+    }
+}
+
+/// Whether the next record ends the response: an empty STDOUT, or END_REQUEST.
+fn is_end(bytes: &[u8]) -> bool {
+    let Some(Ok(header)) = bytes.first_chunk::<HEADER_LEN>().map(Header::decode) else { return false };
+    let length = usize::from(header.content_length);
+    match header.record_type {
+        RecordType::STDOUT => length == 0,
+        RecordType::END_REQUEST => bytes.len() >= HEADER_LEN + length,
+        _ => false,
     }
 }
 

@@ -34,6 +34,11 @@ pub trait Host: Client {
     fn wants_flush(&self) -> bool;
     /// The application pauses: what is held back should go out.
     fn flush(&mut self) -> Result<(), GiveUp>;
+    /// The last bytes of the response body, which is whole with them.
+    fn last(&mut self, bytes: &[u8]) -> Result<(), GiveUp> {
+        self.data(bytes)?;
+        self.complete()
+    }
     /// The response is whole. The exchange may still wait a moment for END_REQUEST.
     fn complete(&mut self) -> Result<(), GiveUp>;
     /// A line of STDERR, escaped; `false` if it should go to the log instead.
@@ -132,13 +137,14 @@ fn run(exchange: &mut Blocking, host: &mut dyn Host, route: Route, request: &Req
                 if head {
                     result = host.head(&exchange.scratch.exchange.response.head);
                 }
-                if result.is_ok() && !body.is_empty() {
+                if result.is_ok() && complete && !body.is_empty() {
+                    result = host.last(&exchange.scratch.received[body]);
+                } else if result.is_ok() && !body.is_empty() {
                     result = host.data(&exchange.scratch.received[body]);
                     if flushes && result.is_ok() {
                         result = host.flush();
                     }
-                }
-                if result.is_ok() && complete {
+                } else if result.is_ok() && complete {
                     result = host.complete();
                 }
             }
