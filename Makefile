@@ -177,6 +177,14 @@ $(C_TESTS): $(BUILD)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADER) $(LI
 test-scripts: ## the scripts behind these commands, in a sandbox
 	@scripts/test-scripts
 
+.PHONY: bench
+bench: ## fcgate beside its peers: [MARKS="P1 P5"] [ROUNDS=5] [TIME=2]
+	@scripts/rust
+	@scripts/packages bench
+	@$(MAKE) apache
+	$(CARGO) build $(CARGO_FLAGS) --release -p fcgate-bench
+	@$(TARGET_DIR)/release/fcgate-bench $(MARKS)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target (or TARGET=) for TIME=60 seconds each; needs nightly Rust
 	@scripts/nightly fuzz '$(TIME)' $(TARGET)

@@ -67,27 +67,33 @@ static apr_status_t take_bytes(forward_t *forward, char *buffer, size_t capacity
     return APR_SUCCESS;
 }
 
+/* Waits for the first bytes only; what has come behind them goes with them. */
 static int32_t take_body(void *user, void *buffer, size_t capacity, size_t *got)
 {
     forward_t *forward = user;
     request_rec *r = forward->r;
+    apr_status_t status = APR_SUCCESS;
 
     *got = 0;
-    while (*got == 0 && !forward->input_ended) {
-        apr_status_t status = APR_SUCCESS;
-
+    while (*got < capacity && !forward->input_ended && status == APR_SUCCESS) {
         if (APR_BRIGADE_EMPTY(forward->input)) {
-            status = ap_get_brigade(r->input_filters, forward->input, AP_MODE_READBYTES, APR_BLOCK_READ,
-                                    (apr_off_t)capacity);
+            apr_read_type_e block = *got == 0 ? APR_BLOCK_READ : APR_NONBLOCK_READ;
+
+            status = ap_get_brigade(r->input_filters, forward->input, AP_MODE_READBYTES, block,
+                                    (apr_off_t)(capacity - *got));
+            if (block == APR_NONBLOCK_READ
+                && (APR_STATUS_IS_EAGAIN(status) || (status == APR_SUCCESS && APR_BRIGADE_EMPTY(forward->input)))) {
+                return FCGATE_OK;
+            }
         }
         if (status == APR_SUCCESS) {
-            status = take_bytes(forward, buffer, capacity, got);
+            status = take_bytes(forward, (char *)buffer, capacity, got);
         }
-        if (status != APR_SUCCESS) {
-            forward->input_status = ap_map_http_request_error(status, HTTP_BAD_REQUEST);
-            ap_log_rerror(APLOG_MARK, APLOG_INFO, status, r, "the request body can't be read");
-            return r->connection->aborted ? FCGATE_E_CLIENT_GONE : FCGATE_E_BODY;
-        }
+    }
+    if (status != APR_SUCCESS) {
+        forward->input_status = ap_map_http_request_error(status, HTTP_BAD_REQUEST);
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, status, r, "the request body can't be read");
+        return r->connection->aborted ? FCGATE_E_CLIENT_GONE : FCGATE_E_BODY;
     }
     return FCGATE_OK;
 }

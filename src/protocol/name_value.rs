@@ -40,7 +40,8 @@ pub fn append_pair(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairTooLong(pub usize);
 
-/// Packs pairs into PARAMS records at the end of a buffer. The records carry request id 0 until
+/// Packs pairs into PARAMS records at the end of a buffer, whose last record is right once it is
+/// finished. The records carry request id 0 until
 /// the exchange knows its connection and fills the id in.
 #[derive(Clone, Debug, Default)]
 pub struct ParamsEncoder {
@@ -64,30 +65,35 @@ impl ParamsEncoder {
             if !self.split_params || name.len() > i32::MAX as usize || value.len() > i32::MAX as usize {
                 return Err(PairTooLong(size));
             }
-            self.open = None;
+            self.close(out);
             let mut pair = Vec::with_capacity(size);
             append_pair(&mut pair, name, value);
             super::record::append_stream(out, RecordType::PARAMS, 0, &pair);
             return Ok(());
         }
-        let start = match self.open {
-            Some(start) if out.len() - start - HEADER_LEN + size <= MAX_CONTENT => start,
+        match self.open {
+            Some(start) if out.len() - start - HEADER_LEN + size <= MAX_CONTENT => {}
             _ => {
-                let start = out.len();
+                self.close(out);
+                self.open = Some(out.len());
                 out.extend_from_slice(&Header::new(RecordType::PARAMS, 0, 0).encode());
-                self.open = Some(start);
-                start
             }
-        };
+        }
         append_pair(out, name, value);
-        let length = (out.len() - start - HEADER_LEN) as u16;
-        out[start + 4..start + 6].copy_from_slice(&length.to_be_bytes());
         Ok(())
+    }
+
+    /// Tells the record that is being filled how long it is.
+    fn close(&mut self, out: &mut [u8]) {
+        if let Some(start) = self.open.take() {
+            let length = (out.len() - start - HEADER_LEN) as u16;
+            out[start + 4..start + 6].copy_from_slice(&length.to_be_bytes());
+        }
     }
 
     /// Ends the params: one empty record, even if there were no pairs.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        self.open = None;
+        self.close(out);
         out.extend_from_slice(&Header::new(RecordType::PARAMS, 0, 0).encode());
     }
 }
@@ -231,9 +237,10 @@ mod tests {
         encoder.split_params = true;
         encoder.pair(&mut out, b"N", &value).unwrap();
         encoder.pair(&mut out, b"A", b"b").unwrap();
+        encoder.finish(&mut out);
         let records = records(&out);
         let lengths: Vec<usize> = records.iter().map(Vec::len).collect();
-        assert_eq!(lengths, [MAX_CONTENT, MAX_CONTENT, 1, 4]);
+        assert_eq!(lengths, [MAX_CONTENT, MAX_CONTENT, 1, 4, 0]);
         let joined: Vec<u8> = records.concat();
         assert_eq!(Pairs::new(&joined).count(), 3);
     }

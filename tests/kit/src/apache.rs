@@ -69,6 +69,7 @@ pub struct Builder {
     wrapper: Vec<String>,
     fcgate: PathBuf,
     log_level: &'static str,
+    bare: bool,
 }
 
 impl Builder {
@@ -109,6 +110,12 @@ impl Builder {
         self
     }
 
+    /// Without marker and access log: as little as can be, for measuring.
+    pub fn bare(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
     fn text(&self) -> String {
         let (path, port) = (self.directory.path().display(), self.port);
         let modules = modules();
@@ -126,14 +133,16 @@ impl Builder {
             let _ = writeln!(text, "LoadModule {name}_module {modules}/mod_{name}.so");
         }
         let _ = writeln!(text, "LoadModule fcgate_module {}", self.fcgate.display());
-        let _ = writeln!(text, "Header always set {MARKER} {port}");
+        if !self.bare {
+            let _ = writeln!(text, "Header always set {MARKER} {port}");
+            text.push_str("LogFormat \"%m %U %s %O\" short\n");
+            let _ = writeln!(text, "CustomLog {path}/access.log short");
+        }
         // Children don't run as root.
         // SAFETY: it has no preconditions and can't fail.
         if unsafe { libc::geteuid() } == 0 {
             text.push_str("User www-data\nGroup www-data\n");
         }
-        text.push_str("LogFormat \"%m %U %s %O\" short\n");
-        let _ = writeln!(text, "CustomLog {path}/access.log short");
         text + &self
             .config
             .replace("{root}", &format!("{path}/root"))
@@ -220,6 +229,7 @@ impl Apache {
             wrapper: Vec::new(),
             fcgate,
             log_level: "notice",
+            bare: false,
         }
     }
 

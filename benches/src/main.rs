@@ -1,0 +1,64 @@
+//! fcgate measured beside its peers, in interleaved rounds.
+//!
+//! ```text
+//! fcgate-bench [MARK...]        all marks, or these: P1 P2 P5 P7 P8 P9 P12
+//! fcgate-bench exchange N       N exchanges with the responder, for a profiler
+//! ```
+//!
+//! `ROUNDS` (5) and `TIME` (seconds of each round, 2) in the environment. The results go to the screen,
+//! to target/bench/results.json and to docs/performance.md.
+
+mod apache;
+mod library;
+mod micro;
+mod report;
+
+use report::Result;
+use std::process::ExitCode;
+
+/// How long and how often.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    /// Interleaved rounds of each measurement.
+    pub rounds: usize,
+    /// Seconds of one.
+    pub seconds: f64,
+}
+
+impl Effort {
+    fn from_environment() -> Self {
+        let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
+        Self { rounds: number("ROUNDS").unwrap_or(5.0) as usize, seconds: number("TIME").unwrap_or(2.0) }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, count] = &arguments[..]
+        && command == "exchange"
+    {
+        library::exchange(count.parse().unwrap_or(1000));
+        return ExitCode::SUCCESS;
+    }
+    let wants = |mark: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == mark);
+    let effort = Effort::from_environment();
+    let mut results: Vec<Result> = Vec::new();
+    let marks: [(&str, fn(Effort) -> Vec<Result>); 7] = [
+        ("P1", apache::against_proxy),
+        ("P2", apache::against_fcgid),
+        ("P5", library::sequential),
+        ("P7", library::system_calls),
+        ("P8", library::instructions),
+        ("P9", micro::protocol),
+        ("P12", micro::pools),
+    ];
+    for (mark, measure) in marks {
+        if wants(mark) {
+            eprintln!("{mark} ...");
+            results.extend(measure(effort));
+        }
+    }
+    report::print(&results);
+    report::write(&results, arguments.is_empty() && effort.rounds >= 3);
+    if results.iter().any(|result| result.failed > 0) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
