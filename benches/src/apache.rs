@@ -10,7 +10,6 @@ use std::process::Command;
 
 /// Clients at once.
 const CLIENTS: usize = 64;
-const MEBIBYTE: usize = 1 << 20;
 
 /// A program that was built beside this one.
 pub fn beside(name: &str) -> PathBuf {
@@ -166,7 +165,6 @@ pub fn against_proxy(effort: Effort) -> Vec<Result> {
         &["proxy", "proxy_fcgi"],
         &["x.fcgate", "x.peer"],
     );
-    debug_assert_eq!(MEBIBYTE, 1_048_576);
     loads().iter().map(|load| server.compare("P1", "mod_proxy_fcgi", "x.peer", load, effort)).collect()
 }
 
@@ -199,32 +197,33 @@ pub fn against_fcgid(effort: Effort) -> Vec<Result> {
     loads.iter().map(|load| server.compare("P2", "mod_fcgid", "x.peer", load, effort)).collect()
 }
 
-/// P7: system calls for a request beyond those of a request that Apache answers itself.
+/// Calls by which a request goes to the application and its answer comes back; Apache's own client side
+/// uses others.
+const CALLS: &str =
+    "trace=sendmsg,recvfrom,poll,ppoll,socket,connect,close,fcntl,setsockopt,getsockopt,statx";
+
+/// P7: system calls that mod_fcgate makes for a request.
 pub fn system_calls(effort: Effort) -> Vec<Result> {
     let directory = Directory::new();
     let (_responder, address) = responder(&directory);
-    let server = Server::start(
-        &format!(
-            "FcgateBalancer app {address} max_connections={CLIENTS}\nFcgateMap .fcgate app\n\
-             <Files x.floor>\nRedirect 204 /\n</Files>"
-        ),
-        &[],
-        &["x.fcgate", "x.floor"],
-    );
-    let count = |path: &str| {
-        let out = directory.join("strace");
-        let pid = server.workers[0].to_string();
-        let strace = Process::command("strace").args(["-f", "-c", "-o"]).arg(&out).args(["-p", &pid]).start();
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        let url = format!("http://{}/{path}", server.apache.address());
-        let (requests, _) = wrk(&directory, &url, &SMALL, effort.seconds);
-        drop(strace);
-        let text = fs::read_to_string(&out).unwrap_or_default();
-        let total = text.lines().rfind(|line| line.ends_with(" total")).unwrap_or_default();
-        let calls =
-            total.split_whitespace().rev().find_map(|word| word.parse::<f64>().ok().filter(|n| *n > 100.0));
-        calls.unwrap_or(f64::NAN) / requests as f64
-    };
-    let (floor, own) = (count("x.floor"), count("x.fcgate"));
-    vec![Result::alone("P7", "Apache: system calls of a request beyond its own", "calls", 3.0, own - floor)]
+    let config = format!("FcgateBalancer app {address} max_connections={CLIENTS}\nFcgateMap .fcgate app");
+    let server = Server::start(&config, &[], &["x.fcgate"]);
+    let url = format!("http://{}/x.fcgate", server.apache.address());
+    let out = directory.join("strace");
+    let pid = server.workers[0].to_string();
+    wrk(&directory, &url, &SMALL, 1.0);
+    let strace =
+        Process::command("strace").args(["-f", "-c", "-e", CALLS, "-o"]).arg(&out).args(["-p", &pid]).start();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let (requests, _) = wrk(&directory, &url, &SMALL, effort.seconds);
+    drop(strace);
+    let text = fs::read_to_string(&out).unwrap_or_default();
+    let calls = calls_of(&text) / requests as f64;
+    vec![Result::alone("P7", "Apache: system calls that mod_fcgate makes for a request", "calls", 3.0, calls)]
+}
+
+/// The number of calls in what `strace -c` prints.
+pub fn calls_of(text: &str) -> f64 {
+    let total = text.lines().rfind(|line| line.ends_with(" total")).unwrap_or_default();
+    total.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).nth(3).unwrap_or(f64::NAN)
 }

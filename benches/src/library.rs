@@ -205,8 +205,7 @@ pub fn system_calls(effort: Effort) -> Vec<Result> {
     let calls = for_each(|count| {
         let text =
             own_program("strace", &["-c", "-e", "trace=sendmsg,recvfrom,poll,read,write,futex"], count);
-        let total = text.lines().rfind(|line| line.ends_with(" total")).unwrap_or_default();
-        total.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).nth(3).unwrap_or(f64::NAN)
+        apache::calls_of(&text)
     });
     let mut results = vec![Result::alone("P7", "Library: system calls of an exchange", "calls", 2.1, calls)];
     results.extend(apache::system_calls(effort));

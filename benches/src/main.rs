@@ -16,6 +16,9 @@ mod report;
 use report::Result;
 use std::process::ExitCode;
 
+/// What measures one mark.
+type Measure = fn(Effort) -> Vec<Result>;
+
 /// How long and how often.
 #[derive(Clone, Copy)]
 pub struct Effort {
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
     let wants = |mark: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == mark);
     let effort = Effort::from_environment();
     let mut results: Vec<Result> = Vec::new();
-    let marks: [(&str, fn(Effort) -> Vec<Result>); 7] = [
+    let marks: [(&str, Measure); 7] = [
         ("P1", apache::against_proxy),
         ("P2", apache::against_fcgid),
         ("P5", library::sequential),
