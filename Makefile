@@ -177,6 +177,10 @@ $(C_TESTS): $(BUILD)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADER) $(LI
 test-scripts: ## the scripts behind these commands, in a sandbox
 	@scripts/test-scripts
 
+.PHONY: abi
+abi: library ## the binary interface against that of the last release
+	$(CARGO) test $(CARGO_FLAGS) --test abi
+
 .PHONY: bench
 bench: ## fcgate beside its peers: [MARKS="P1 P5"] [ROUNDS=5] [TIME=2]
 	@scripts/rust

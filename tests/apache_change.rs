@@ -1,7 +1,7 @@
 //! Changing over from mod_proxy_fcgi and mod_fcgid: what an application is told differs just as the docs
 //! say.
 
-use fcgate_kit::{Apache, Application, Mpm, Request};
+use fcgate_kit::{Apache, Application, Directory, Mpm, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -85,24 +85,25 @@ fn serve(old: &str, new: &Application, modules: &[&str]) -> Apache {
         .start()
 }
 
-fn params(application: &Application) -> Params {
+/// Of what an application saw last.
+fn seen(application: &Application) -> Params {
     let request = application.requests().pop().expect("it was asked");
     let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
     request.params.iter().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// Every name whose param is not the same, with an example of each.
-fn differences(
-    apache: &Apache,
-    old: &Application,
-    new: &Application,
-) -> BTreeMap<String, (Option<String>, Option<String>)> {
+type Differences = BTreeMap<String, (Option<String>, Option<String>)>;
+
+/// Every name whose param is not the same, with an example of each. `params` sends a request one way and
+/// tells the params, if they can be told.
+fn differences(params: impl Fn(&Request, &str) -> Option<Params>) -> Differences {
     let mut all = BTreeMap::new();
     for request in requests() {
-        let [before, after] = ["old", "new"].map(|way| {
-            apache.client().send(&request.clone().field(WAY, way));
-            params(if way == "old" { old } else { new })
-        });
+        let [Some(before), Some(after)] =
+            ["old", "new"].map(|way| params(&request.clone().field(WAY, way), way))
+        else {
+            continue;
+        };
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for name in names.into_iter().filter(|name| !is_incidental(name)) {
             let (was, is) = (before.get(name), after.get(name));
@@ -122,7 +123,7 @@ fn told(page: &str) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-fn agree(page: &str, found: BTreeMap<String, (Option<String>, Option<String>)>) {
+fn agree(page: &str, found: Differences) {
     let told = told(page);
     for (name, (was, is)) in &found {
         assert!(told.contains(name), "{page} does not tell of {name}: {was:?}, now {is:?}\n{found:#?}");
@@ -138,5 +139,36 @@ fn params_differ_from_mod_proxy_fcgi_as_the_page_says() {
     let (old, new) = (Application::unix().start(), Application::unix().start());
     let handler = format!("SetHandler \"proxy:{}|fcgi://localhost/\"", old.address());
     let apache = serve(&handler, &new, &["proxy", "proxy_fcgi"]);
-    agree("docs/from-mod_proxy_fcgi.md", differences(&apache, &old, &new));
+    let found = differences(|request, way| {
+        apache.client().send(request);
+        Some(seen(if way == "old" { &old } else { &new }))
+    });
+    agree("docs/from-mod_proxy_fcgi.md", found);
+}
+
+/// X1 to X7: beside mod_fcgid, which starts its applications itself.
+#[test]
+fn params_differ_from_mod_fcgid_as_the_page_says() {
+    let new = Application::unix().start();
+    // Beside the tests' own programs, where Apache's user need not get at.
+    let directory = Directory::new();
+    let program = directory.join("fcgate-dump");
+    let own = std::env::current_exe().unwrap();
+    let built = own.parent().and_then(Path::parent).unwrap().join("fcgate-dump");
+    std::fs::copy(&built, &program).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
+    let handler = format!("SetHandler fcgid-script\nOptions +ExecCGI\nFcgidWrapper {}", program.display());
+    let apache = serve(&handler, &new, &["fcgid"]);
+    let found = differences(|request, way| {
+        let page = apache.client().send(request);
+        if way == "new" {
+            return Some(seen(&new));
+        }
+        let text = page.text();
+        if text.is_empty() {
+            return None; // HEAD
+        }
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        Some(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    });
+    agree("docs/from-mod_fcgid.md", found);
 }
