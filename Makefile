@@ -177,6 +177,12 @@ $(C_TESTS): $(BUILD)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADER) $(LI
 test-scripts: ## the scripts behind these commands, in a sandbox
 	@scripts/test-scripts
 
+.PHONY: soak
+soak: ## php-fpm restarted under 100,000 requests for each MPM, mod_proxy_fcgi beside it
+	@scripts/packages test
+	@$(MAKE) library apache
+	$(CARGO) test $(CARGO_FLAGS) --release --test apache_soak -- --ignored --nocapture
+
 .PHONY: abi
 abi: library ## the binary interface against that of the last release
 	$(CARGO) test $(CARGO_FLAGS) --test abi
