@@ -80,12 +80,12 @@ fn client(
         if id >= count {
             return;
         }
-        let is_post = id % POSTS == 0;
+        let is_post = id.is_multiple_of(POSTS);
         let mut request =
             if is_post { Request::post("/post.php", format!("{id}")) } else { Request::get("/get.php") };
         // Half of the clients connect anew each time. A kept connection that Apache closes before a
         // request is begun is for the client to make anew, so POSTs always have their own.
-        if number % 2 == 0 || is_post {
+        if number.is_multiple_of(2) || is_post {
             request = request.field("Connection", "close");
             client.close();
         }
