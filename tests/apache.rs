@@ -328,3 +328,32 @@ fn maps_take_the_last_extension_only() {
         [Some("/there/deep/b.php"), Some("/in fo"), Some("/srv/app/deep/b.php")]
     );
 }
+
+/// S3, S4: the parent, which makes the children, has neither thread nor connection of fcgate's, before and
+/// after the module was loaded anew.
+#[test]
+fn the_parent_keeps_out_of_it() {
+    for mpm in Mpm::ALL {
+        let application = Application::unix().start();
+        let mut apache = Apache::with(mpm)
+            .config(format!(
+                "FcgateBalancer php {} max_connections=2\nFcgateMap .php php",
+                application.address()
+            ))
+            .file("x.php", "")
+            .start();
+        for _ in 0..3 {
+            for _ in 0..3 {
+                apache.client().get("/x.php").expect(200);
+            }
+            let parent = apache.process().pid();
+            let listed = |what: &str| std::fs::read_dir(format!("/proc/{parent}/{what}")).unwrap().flatten();
+            assert_eq!(listed("task").count(), 1, "{mpm:?}");
+            let targets = listed("fd").filter_map(|fd| std::fs::read_link(fd.path()).ok());
+            let sockets = targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count();
+            assert_eq!(sockets, 1, "{mpm:?}: more than the one it listens on");
+            apache.restart_gracefully();
+        }
+        application.assert_no_violations();
+    }
+}

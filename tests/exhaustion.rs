@@ -1,12 +1,18 @@
-//! A process that runs out of descriptors. Alone in its process: the limit is everybody's.
+//! A process that runs out of descriptors, or has many. One test after the other: the limit is everybody's.
 
 mod host;
 
 use fcgate::drive::{Fact, Request, forward};
 use fcgate::exchange::Cause;
 use fcgate::gateway::Gateway;
-use fcgate_kit::{Application, Reply};
+use fcgate_kit::{Application, Gate, Reply};
 use host::{Keep, gateway};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// One GET; its failure's cause and the status for the client.
 fn get(gateway: &Gateway) -> Result<(), (Cause, u16)> {
@@ -36,6 +42,7 @@ fn set_limit(most: libc::rlim_t) -> libc::rlim_t {
 /// F14, S6: out of descriptors a request fails with 503, its permit comes back, and all recovers.
 #[test]
 fn out_of_descriptors_is_told_and_passes() {
+    let _alone = alone();
     let application = Application::unix().reply(Reply::page(200, "ok")).start();
     let gateway = gateway(&format!("{} max_connections=2", application.address()));
     let before = set_limit(3);
@@ -47,4 +54,26 @@ fn out_of_descriptors_is_told_and_passes() {
         assert_eq!(get(&gateway), Ok(()));
     }
     application.assert_no_violations();
+}
+
+/// S8: descriptors beyond those that `select` could tell are as good as any.
+#[test]
+fn large_descriptors_are_fine() {
+    let _alone = alone();
+    let before = set_limit(3000);
+    let files: Vec<_> = (0..1500).filter_map(|_| std::fs::File::open("/dev/null").ok()).collect();
+    assert!(files.len() == 1500, "only {} descriptors can be had: raise the hard limit", files.len());
+    let gate = Gate::new();
+    let application = Application::unix()
+        .reply(Reply::new().stall(&gate).stdout("X: y\r\n\r\n").end_stdout().end())
+        .start();
+    let gateway = gateway(&application.address());
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| get(&gateway));
+        application.wait_for_requests(1);
+        gate.open();
+        assert_eq!(waiting.join().unwrap(), Ok(()));
+    });
+    drop(files);
+    set_limit(before);
 }
