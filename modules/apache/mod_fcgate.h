@@ -1,11 +1,12 @@
 /*
  * mod_fcgate for Apache httpd 2.4: what its files share.
  *
- * config.c   directives, sections, their merging
- * route.c    from the sections that hold for a request to a route of libfcgate
- * request.c  what libfcgate is told of a request
- * status.c   the status page; what logs can show of a request
- * handler.c  a request forwarded, the response passed on
+ * directives.c  the directives
+ * config.c      what servers and sections have, merged and checked
+ * route.c       from the sections that hold for a request to a route of libfcgate
+ * request.c     what libfcgate is told of a request
+ * handler.c     a request forwarded, the response passed on
+ * status.c      the status page; what logs can show of a request
  * mod_fcgate.c  the hooks, one gateway for each child, the log
  *
  * All that is FastCGI or CGI is done by libfcgate; here stands what is Apache's own.
@@ -74,12 +75,33 @@ typedef struct {
     int stderr_level;           /* of APLOG_, or one of the above */
 } directory_config_t;
 
-/* config.c */
+/* The configuration that is being read, or is in force. */
+typedef struct {
+    fcgate_config *config;
+    balancer_t *section; /* the <FcgateBalancer> that is being read */
+    unsigned balancers;
+    int notes_are_used;
+} reading_t;
+
+extern reading_t mod_fcgate_reading;
+
+/* directives.c */
 extern const command_rec mod_fcgate_commands[];
+int mod_fcgate_is_directive(const char *name);
+/* The directive that was meant, or NULL. */
+const char *mod_fcgate_nearest_directive(const char *name);
+/* Makes the levels that .htaccess files can have: before the fork, since none can be made after it. */
+int mod_fcgate_make_spares(fcgate_error *error);
+/* Whether both levels come from .htaccess files and speak of the same setting. */
+int mod_fcgate_is_same_spare(const fcgate_route *one, const fcgate_route *other);
+
+/* config.c */
 void *mod_fcgate_create_server_config(apr_pool_t *pool, server_rec *server);
 void *mod_fcgate_merge_server_config(apr_pool_t *pool, void *base, void *add);
 void *mod_fcgate_create_directory_config(apr_pool_t *pool, char *path);
 void *mod_fcgate_merge_directory_config(apr_pool_t *pool, void *base, void *add);
+/* Adds a level to those of a section. */
+void mod_fcgate_add_level(apr_array_header_t *levels, const fcgate_route *level);
 /* Whether a line of the configuration speaks of FCGATE_POOL or its like. */
 int mod_fcgate_notes_are_used(void);
 /* Before directives are read: a new, empty configuration; unknown directives are found. */
