@@ -113,27 +113,30 @@ static const char *internal_name(cmd_parms *cmd, const char *name)
     return internal;
 }
 
-static const char *declare_balancer(cmd_parms *cmd, const char *name, balancer_t **declared)
+/* NULL after an error, which is told. */
+static balancer_t *declare_balancer(cmd_parms *cmd, const char *name, const char **wrong)
 {
     server_config_t *server = ap_get_module_config(cmd->server->module_config, &fcgate_module);
     balancer_t *balancer = apr_pcalloc(cmd->pool, sizeof *balancer);
     fcgate_error error;
 
     if (mod_fcgate_reading.section) {
-        return apr_pstrcat(cmd->pool, cmd->cmd->name, " can't stand in another <FcgateBalancer>", NULL);
+        *wrong = apr_pstrcat(cmd->pool, cmd->cmd->name, " can't stand in another <FcgateBalancer>", NULL);
+        return NULL;
     }
     if (strchr(name, '@')) {
-        return apr_psprintf(cmd->pool, "FcgateBalancer \"%s\": a name can't have @ in it", name);
+        *wrong = apr_psprintf(cmd->pool, "FcgateBalancer \"%s\": a name can't have @ in it", name);
+        return NULL;
     }
     balancer->name = name;
     balancer->internal = internal_name(cmd, name);
     if (fcgate_config_balancer(mod_fcgate_reading.config, balancer->internal, &error) != FCGATE_OK) {
-        return said(cmd, &error);
+        *wrong = said(cmd, &error);
+        return NULL;
     }
     apr_hash_set(server->balancers, name, APR_HASH_KEY_STRING, balancer);
     mod_fcgate_reading.balancers++;
-    *declared = balancer;
-    return NULL;
+    return balancer;
 }
 
 /* FcgateBalancer NAME ADDRESS name=value ... */
@@ -141,15 +144,15 @@ static const char *balancer_line(cmd_parms *cmd, void *directory, const char *ar
 {
     const char *name = ap_getword_conf(cmd->pool, &arguments);
     const char *wrong;
-    balancer_t *balancer = NULL;
+    balancer_t *balancer;
     fcgate_error error;
 
     (void)directory;
     if (!*name || !*arguments) {
         return "FcgateBalancer takes a name and an address: FcgateBalancer php unix:/run/php/php-fpm.sock";
     }
-    wrong = declare_balancer(cmd, name, &balancer);
-    if (wrong) {
+    balancer = declare_balancer(cmd, name, &wrong);
+    if (!balancer) {
         return wrong;
     }
     return fcgate_config_pool(mod_fcgate_reading.config, balancer->internal, arguments, &error) == FCGATE_OK ? NULL
@@ -161,7 +164,7 @@ static const char *balancer_section(cmd_parms *cmd, void *directory, const char 
 {
     const char *end = strrchr(arguments, '>');
     const char *name, *rest, *wrong;
-    balancer_t *balancer = NULL;
+    balancer_t *balancer;
 
     (void)directory;
     if (!end) {
@@ -172,8 +175,8 @@ static const char *balancer_section(cmd_parms *cmd, void *directory, const char 
     if (!*name || *rest) {
         return "<FcgateBalancer NAME> takes one name; its pools stand in it: FcgatePool ADDRESS";
     }
-    wrong = declare_balancer(cmd, name, &balancer);
-    if (wrong) {
+    balancer = declare_balancer(cmd, name, &wrong);
+    if (!balancer) {
         return wrong;
     }
     mod_fcgate_reading.section = balancer;
