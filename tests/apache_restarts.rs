@@ -2,8 +2,11 @@
 //! nor leak.
 
 use fcgate_kit::load::Over;
-use fcgate_kit::{Apache, Client, Directory, Mpm, PhpFpm, Request, Response};
+use fcgate_kit::{Apache, Application, Client, Directory, Gate, Mpm, PhpFpm, Reply, Request, Response};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -26,9 +29,9 @@ fn three_lines(php: &PhpFpm) -> String {
 }
 
 /// As soon as one generation has answered each client, on average, the next is there.
-const LOAD: Load = Load { clients: 8, restarts: 20, between: 8 };
+const LOAD: Load = Load { clients: 8, restarts: 20, between: 8, before: |_| {} };
 /// What is bearable under valgrind.
-const LIGHT_LOAD: Load = Load { clients: 2, restarts: 3, between: 40 };
+const LIGHT_LOAD: Load = Load { clients: 2, restarts: 3, between: 40, before: |_| {} };
 
 /// What it was sent, with the body's digest. Some answers take longer than a restart does.
 const ECHO: &str =
@@ -79,6 +82,8 @@ struct Load {
     restarts: usize,
     /// Requests between two restarts, beyond those that the restarts themselves take.
     between: usize,
+    /// What is done before each.
+    before: fn(&Apache),
 }
 
 /// Restarts Apache under load, each time when the children of the time before answer; returns how many
@@ -105,6 +110,7 @@ fn restart_under_load(apache: &mut Apache, load: &Load) -> (usize, Vec<String>) 
         for generation in 1..=load.restarts {
             let line = format!("Header always set X-Generation {generation}\n");
             apache.directory().write("generation.conf", line);
+            (load.before)(apache);
             apache.restart_gracefully();
             wait_for_generation(apache, generation);
             let enough = done.load(Relaxed) + load.between;
@@ -145,6 +151,81 @@ fn graceful_restarts_fail_no_request(mpm: Mpm) {
     for crash in ["exit signal", "Segmentation"] {
         assert!(!log.contains(crash), "{mpm:?}: {log}");
     }
+}
+
+/// Lays another file of the module where Apache loads it from, as installing a version does.
+fn replace_module(directory: &Directory) {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/mod_fcgate.so");
+    let (new, place) = (directory.join("modules/new"), directory.join("modules/mod_fcgate.so"));
+    fs::copy(built, &new).unwrap();
+    fs::rename(new, place).unwrap();
+}
+
+/// S4: the module is replaced, and replaced back, under load: no request fails, and all children have the
+/// file that is there then.
+#[test]
+fn the_module_is_replaced_under_load() {
+    let _alone = alone();
+    let php = PhpFpm::unix().children(4).start();
+    let builder = with_generations(Mpm::Event, &php);
+    let directory = builder.directory();
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/libfcgate.so.0");
+    directory.write("modules/libfcgate.so.0", fs::read(library).unwrap());
+    replace_module(directory);
+    let place = directory.join("modules/mod_fcgate.so");
+    let mut apache = builder.fcgate(&place).start();
+    let load = Load { restarts: 4, before: |apache| replace_module(apache.directory()), ..LOAD };
+    let (answered, failures) = restart_under_load(&mut apache, &load);
+    assert!(answered > 0 && failures.is_empty(), "{failures:?}");
+    let inode = fs::metadata(&place).unwrap().ino().to_string();
+    let has = |pid: &u32| {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let own = maps.lines().find(|line| line.contains("mod_fcgate.so")).map(str::to_owned);
+        own.is_some_and(|line| line.split_whitespace().nth(4) == Some(&inode))
+    };
+    let processes = apache.processes();
+    assert!(has(&processes[0]) && processes.iter().filter(|pid| has(pid)).count() > 1, "{processes:?}");
+}
+
+/// S5: a child that is killed in the middle of its requests leaves nothing behind that would hold up the
+/// others.
+#[test]
+fn a_killed_child_holds_nobody_up() {
+    let _alone = alone();
+    let gate = Gate::new();
+    let stalled = gate.clone();
+    let application = Application::unix()
+        .on_request(move |request| match request.param("QUERY_STRING") {
+            Some("stall") => Reply::new().stall(&stalled).close().to(request),
+            _ => Reply::page(200, "served").to(request),
+        })
+        .start();
+    let apache = Apache::with(Mpm::Prefork)
+        .config(format!("FcgateBalancer php {} max_connections=1\nFcgateMap .php php", application.address()))
+        .file("x.php", "")
+        .start();
+    for round in 0..5 {
+        let mut client = apache.client();
+        client.send_part(&Request::get("/x.php?stall"), 0).unwrap();
+        application.wait_for("the request that stalls", |requests| {
+            requests.iter().filter(|one| one.param("QUERY_STRING") == Some("stall")).count() > round
+        });
+        // Whichever of them has it.
+        for pid in apache.processes().into_iter().skip(1) {
+            Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
+        }
+        assert!(client.read_response("GET").is_err());
+        // Their successors are made within a second.
+        let answers = (0..500).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            apache.client().try_send(&Request::get("/x.php")).is_ok()
+        });
+        assert!(answers, "{}", apache.log());
+        for _ in 0..10 {
+            assert_eq!(apache.client().get("/x.php").expect(200).text(), "served");
+        }
+    }
+    gate.open();
 }
 
 // ---- under valgrind ----

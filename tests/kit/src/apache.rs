@@ -110,6 +110,12 @@ impl Builder {
         self
     }
 
+    /// Another file of mod_fcgate than the one in `build/`.
+    pub fn fcgate(mut self, file: impl Into<PathBuf>) -> Self {
+        self.fcgate = file.into();
+        self
+    }
+
     /// Without marker and access log: as little as can be, for measuring.
     pub fn bare(mut self) -> Self {
         self.bare = true;
