@@ -204,7 +204,7 @@ fn a_killed_child_holds_nobody_up() {
         .config(format!("FcgateBalancer php {} max_connections=1\nFcgateMap .php php", application.address()))
         .file("x.php", "")
         .start();
-    for round in 0..5 {
+    for round in 0..3 {
         let mut client = apache.client();
         client.send_part(&Request::get("/x.php?stall"), 0).unwrap();
         application.wait_for("the request that stalls", |requests| {

@@ -1,7 +1,7 @@
 //! fcgate measured beside its peers, in interleaved rounds.
 //!
 //! ```text
-//! fcgate-bench [MARK...]        all marks, or these: P1 P2 P5 P7 P8 P9 P12
+//! fcgate-bench [MARK...]        all marks, or these: P1 P2 P5 P7 P8 P9 P11 P12
 //! fcgate-bench exchange N       N exchanges with the responder, for a profiler
 //! ```
 //!
@@ -46,13 +46,14 @@ fn main() -> ExitCode {
     let wants = |mark: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == mark);
     let effort = Effort::from_environment();
     let mut results: Vec<Result> = Vec::new();
-    let marks: [(&str, Measure); 7] = [
+    let marks: [(&str, Measure); 8] = [
         ("P1", apache::against_proxy),
         ("P2", apache::against_fcgid),
         ("P5", library::sequential),
         ("P7", library::system_calls),
         ("P8", library::instructions),
         ("P9", micro::protocol),
+        ("P11", micro::memory),
         ("P12", micro::pools),
     ];
     for (mark, measure) in marks {

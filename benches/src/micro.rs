@@ -3,6 +3,7 @@
 use crate::Effort;
 use crate::report::Result;
 use fcgate::balancer::{Balancer, Method, Tried};
+use fcgate::drive::Link;
 use fcgate::pool::{Checkout, Health, Pool, PoolSettings};
 use fcgate::protocol::ParamsEncoder;
 use std::hint::black_box;
@@ -48,6 +49,13 @@ pub fn protocol(effort: Effort) -> Vec<Result> {
         black_box(&plain);
     });
     vec![Result::compared("P9", "30 params encoded, beside a tight loop", "ns", 1.15, &[(own, tight)])]
+}
+
+/// P11: what an idle kept connection takes of this process's memory, beside its socket.
+pub fn memory(_: Effort) -> Vec<Result> {
+    // A slot of the idle stack is a pointer, a time and its place.
+    let bytes = size_of::<Link>() + 3 * size_of::<u64>();
+    vec![Result::alone("P11", "An idle kept connection", "bytes", 512.0, bytes as f64)]
 }
 
 /// P12: a kept connection taken and given back; the choice of a pool.
