@@ -82,7 +82,8 @@ static int on_request(struct mg_connection *client)
 {
     const struct mg_request_info *asked = mg_get_request_info(client);
     struct answer answer = { client, asked->request_method, asked->http_version, 0, 0 };
-    fcgate_handler handler = { sizeof handler, -1, on_body, on_head, on_data, NULL, NULL, NULL, NULL };
+    fcgate_handler handler = { .struct_size = sizeof handler, .client_fd = -1,
+                               .body = on_body, .head = on_head, .data = on_data };
     const char *query = asked->query_string;
     char target[16384];
     fcgate_request *request;

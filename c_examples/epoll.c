@@ -82,7 +82,8 @@ static void on_end(void *user, fcgate_exchange *exchange, int32_t status, const 
 
 static void start(fcgate_request *request)
 {
-    static const fcgate_events events = { sizeof events, 0, on_head, on_data, NULL, on_writable, NULL, on_end };
+    static const fcgate_events events = { .struct_size = sizeof events, .head = on_head, .data = on_data,
+                                          .writable = on_writable, .end = on_end };
     const char *params[] = { "SCRIPT_FILENAME", script, "SCRIPT_NAME", script, "REQUEST_METHOD", body ? "POST" : "GET" };
     fcgate_error error;
     size_t i, *sent = calloc(1, sizeof *sent);
@@ -103,7 +104,7 @@ static void start(fcgate_request *request)
 
 int main(int argc, char **argv)
 {
-    fcgate_loop_hooks hooks = { sizeof hooks, 0, watch, timer };
+    fcgate_loop_hooks hooks = { .struct_size = sizeof hooks, .watch = watch, .timer = timer };
     struct epoll_event ready[64];
     fcgate_error error;
     fcgate_request *request = fcgate_request_new();

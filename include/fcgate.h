@@ -11,7 +11,7 @@
  *     fcgate_request_fact(request, FCGATE_METHOD, "GET", 3);
  *     fcgate_request_fact(request, FCGATE_TARGET, "/index.php?a=b", 14);
  *     fcgate_request_fact(request, FCGATE_DOCUMENT_ROOT, "/srv/www", 8);
- *     fcgate_handler handler = { sizeof handler, -1, 0, on_head, on_data };
+ *     fcgate_handler handler = { .struct_size = sizeof handler, .client_fd = -1, .data = on_data };
  *     if (fcgate_forward(gateway, NULL, request, &handler, user, NULL, &error) != FCGATE_OK)
  *         fprintf(stderr, "%s\n", error.text);
  *

@@ -134,19 +134,8 @@ fn run(exchange: &mut Blocking, host: &mut dyn Host, route: Route, request: &Req
             }
             Progress::Given { stderr, head, body, complete } => {
                 take_stderr(exchange, stderr, host, route, request);
-                if head {
-                    result = host.head(&exchange.scratch.exchange.response.head);
-                }
-                if result.is_ok() && complete && !body.is_empty() {
-                    result = host.last(&exchange.scratch.received[body]);
-                } else if result.is_ok() && !body.is_empty() {
-                    result = host.data(&exchange.scratch.received[body]);
-                    if flushes && result.is_ok() {
-                        result = host.flush();
-                    }
-                } else if result.is_ok() && complete {
-                    result = host.complete();
-                }
+                let head = head.then_some(&exchange.scratch.exchange.response.head);
+                result = give(host, head, &exchange.scratch.received[body], complete, flushes);
             }
         }
         match result {
@@ -163,6 +152,26 @@ fn run(exchange: &mut Blocking, host: &mut dyn Host, route: Route, request: &Req
     }
     let (engine, balancer) = (Arc::clone(exchange.engine()), exchange.balancer());
     exchange.scratch.stderr.finish(|line| give_line(&engine, balancer, host, request, line));
+}
+
+/// Gives the host what has come of the response.
+fn give(
+    host: &mut dyn Host,
+    head: Option<&ResponseHead>,
+    body: &[u8],
+    complete: bool,
+    flushes: bool,
+) -> Result<(), GiveUp> {
+    head.map_or(Ok(()), |head| host.head(head))?;
+    match (body.is_empty(), complete) {
+        (false, true) => host.last(body),
+        (true, true) => host.complete(),
+        (true, false) => Ok(()),
+        (false, false) => {
+            host.data(body)?;
+            if flushes { host.flush() } else { Ok(()) }
+        }
+    }
 }
 
 /// Hosts are clients too; a trait object of one can't be had from the other on older compilers.

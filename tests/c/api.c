@@ -79,7 +79,8 @@ static int32_t on_complete(void *user)
     return FCGATE_OK;
 }
 
-static const fcgate_handler handler = { sizeof handler, -1, on_body, on_head, on_data, NULL, on_complete, NULL, NULL };
+static const fcgate_handler handler = { .struct_size = sizeof handler, .client_fd = -1, .body = on_body,
+                                        .head = on_head, .data = on_data, .complete = on_complete };
 
 static void free_takes_null(void **state)
 {

@@ -111,7 +111,8 @@ static void on_end(void *user, fcgate_exchange *exchange, int32_t status, const 
     story->exchange = NULL;
 }
 
-static const fcgate_events events = { sizeof events, 0, on_head, on_data, NULL, on_writable, on_complete, on_end };
+static const fcgate_events events = { .struct_size = sizeof events, .head = on_head, .data = on_data,
+                                      .writable = on_writable, .complete = on_complete, .end = on_end };
 
 static void start(struct story *story, const char *method, const char *target)
 {
@@ -165,7 +166,7 @@ static void run_to_end(struct story *story)
 
 static int set_up(void **state)
 {
-    fcgate_loop_hooks hooks = { sizeof hooks, 0, watch, timer };
+    fcgate_loop_hooks hooks = { .struct_size = sizeof hooks, .watch = watch, .timer = timer };
     char line[512];
 
     (void)state;
