@@ -83,13 +83,12 @@ static int on_request(struct mg_connection *client)
     const struct mg_request_info *asked = mg_get_request_info(client);
     struct answer answer = { client, asked->request_method, asked->http_version, 0, 0 };
     fcgate_handler handler = { .struct_size = sizeof handler, .client_fd = -1,
-                               .body = on_body, .head = on_head, .data = on_data };
+        .body = on_body, .head = on_head, .data = on_data };
     const char *query = asked->query_string;
     char target[16384];
-    fcgate_request *request;
     fcgate_error error;
-    if (!is_script(asked->local_uri))
-        return 0; /* a file: civetweb's own handler */
+    fcgate_request *request;
+    if (!is_script(asked->local_uri)) return 0; /* a file: civetweb's own handler */
     snprintf(target, sizeof target, "%s%s%s", asked->request_uri, query ? "?" : "", query ? query : "");
     request = fcgate_request_new();
     fact(request, FCGATE_METHOD, asked->request_method);
