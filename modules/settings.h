@@ -29,7 +29,7 @@ FCGATE_SETTING(max_head_fields, MaxHeadFields, ROUTE, COUNT, "1000", "The most f
 FCGATE_SETTING(retry_non_idempotent, RetryNonIdempotent, ROUTE, FLAG, "off", "Repeat POST and its like on a fresh connection as if they were GET. The application may then see such a request twice.")
 FCGATE_SETTING(reuse_non_idempotent, ReuseNonIdempotent, ROUTE, FLAG, "off", "Send POST and its like on kept connections too. Leave it off for php-fpm, which may close one just as the request is sent.")
 FCGATE_SETTING(ignore_client_abort, IgnoreClientAbort, ROUTE, FLAG, "off", "Let the application finish a request whose client is gone.")
-FCGATE_SETTING(error_override, ErrorOverride, ROUTE, FLAG, "off", "Let the web server answer with its own error page where the application answers with a status from 400 on.")
+FCGATE_SETTING(error_override, ErrorOverride, ROUTE, FLAG, "off", "Let the web server answer with its own error page where the application answers with a status from 400 on, but for 401, which has the application's challenge.")
 FCGATE_SETTING(flush, Flush, ROUTE, CHOICE, "auto", "When what has come of a response is passed on to the client: auto whenever the application pauses, on after each piece, off when the server's own buffers are full.")
 FCGATE_SETTING(catch_stderr, CatchStderr, ROUTE, TEXT, "", "Fail a request with a 500 when the application writes a line that contains this text to its standard error (PHP Fatal error).")
 FCGATE_SETTING(preset, Preset, ROUTE, CHOICE, "php", "The kind of application: php splits the path after a script that exists, plain has no script, script sends every path to one script.")

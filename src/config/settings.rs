@@ -242,7 +242,7 @@ pub static SETTINGS: &[Setting] = &[
         "off",
         Flag(|route, on| route.error_override = on),
         "Let the web server answer with its own error page where the application answers with a status \
-         from 400 on.",
+         from 400 on, but for 401, which has the application's challenge.",
     ),
     route(
         "flush",

@@ -479,9 +479,11 @@ impl Exchange {
         if self.is_overridden() { Given { stderr: given.stderr, ..Given::default() } } else { given }
     }
 
-    /// Whether the response is an error that the host answers in its place.
+    /// Whether the response is an error that the host answers in its place. A 401 is nothing without
+    /// its challenge, which is the application's.
     fn is_overridden(&self) -> bool {
-        self.error_override && self.response.has_head() && self.response.head.status() >= 400
+        let is_error = || !matches!(self.response.head.status(), ..400 | 401);
+        self.error_override && self.response.has_head() && is_error()
     }
 
     fn handle_stdout<'a>(&mut self, now: Duration, bytes: &'a [u8]) -> Given<'a> {

@@ -640,11 +640,11 @@ fn an_overridden_error_is_left_to_the_host() {
         assert_eq!((world.exchange.response.head.status(), &world.stderr[..]), (404, &b"warning"[..]));
         assert!(world.kept());
     }
-    let mut world = World::start(|plan| plan.error_override = true);
-    world
-        .sent()
-        .receive(&[stdout(1, b"Status: 302\n\n"), end(1, 0, ProtocolStatus::RequestComplete)].concat());
-    assert_eq!((world.cause(), world.heads), (None, 1));
+    for head in [&b"Status: 302\n\n"[..], b"Status: 401\nWWW-Authenticate: Basic\n\n"] {
+        let mut world = World::start(|plan| plan.error_override = true);
+        world.sent().receive(&[stdout(1, head), end(1, 0, ProtocolStatus::RequestComplete)].concat());
+        assert_eq!((world.cause(), world.heads), (None, 1));
+    }
 }
 
 /// A1, H1: a response is the same at every split.
