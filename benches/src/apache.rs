@@ -60,8 +60,23 @@ const HEADERS: &str =
     "for i = 1, 40 do wrk.headers['X-Header-Number-' .. i] = 'a value of some length ' .. i end\n";
 const UPLOAD: &str = "wrk.method = 'POST'\nwrk.body = string.rep('x', 1048576)\n";
 
-/// Requests and failures of one run of wrk.
-fn wrk(directory: &Directory, url: &str, load: &Load, seconds: f64) -> (u64, u64) {
+/// What a run of wrk saw.
+struct Run {
+    requests: u64,
+    failed: u64,
+    /// Within which 99 of 100 were answered, in microseconds.
+    latency: f64,
+}
+
+/// A time as wrk prints it, in microseconds.
+fn microseconds(text: &str) -> f64 {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let scale = [("us", 1.0), ("ms", 1e3), ("s", 1e6), ("m", 60e6)];
+    let scale = scale.iter().find(|(name, _)| *name == unit).map_or(f64::NAN, |(_, scale)| *scale);
+    number.parse::<f64>().map_or(f64::NAN, |number| number * scale)
+}
+
+fn wrk(directory: &Directory, url: &str, load: &Load, seconds: f64) -> Run {
     let script = directory.write("load.lua", load.script);
     let connections = if load.script == UPLOAD || load.query.len() > 12 { 16 } else { CLIENTS };
     let output = Command::new("taskset")
@@ -73,7 +88,7 @@ fn wrk(directory: &Directory, url: &str, load: &Load, seconds: f64) -> (u64, u64
             &format!("-c{connections}"),
             &format!("-d{}s", seconds.ceil() as u64),
         ])
-        .args(["--timeout", "20s", "-s"])
+        .args(["--latency", "--timeout", "20s", "-s"])
         .arg(script)
         .arg(format!("{url}?{}", load.query))
         .output()
@@ -87,7 +102,8 @@ fn wrk(directory: &Directory, url: &str, load: &Load, seconds: f64) -> (u64, u64
         number(text.lines().find(|line| line.contains("requests in"))).first().copied().unwrap_or(0);
     let failed = number(text.lines().find(|line| line.contains("Non-2xx"))).last().copied().unwrap_or(0);
     assert!(requests > 0, "wrk made no requests: {text}{}", String::from_utf8_lossy(&output.stderr));
-    (requests, failed)
+    let latency = text.lines().find_map(|line| line.trim().strip_prefix("99%")).unwrap_or_default();
+    Run { requests, failed, latency: microseconds(latency.trim()) }
 }
 
 struct Server {
@@ -116,29 +132,37 @@ impl Server {
         Self { apache, workers }
     }
 
-    /// Nanoseconds of CPU for each request, and how many failed.
-    fn cost(&self, path: &str, load: &Load, seconds: f64) -> (f64, u64) {
+    /// Nanoseconds of CPU for each request, and what wrk saw.
+    fn cost(&self, path: &str, load: &Load, seconds: f64) -> (f64, Run) {
         let url = format!("http://{}/{path}", self.apache.address());
         let before = run_time(&self.workers);
-        let (requests, failed) = wrk(self.apache.directory(), &url, load, seconds);
-        ((run_time(&self.workers) - before) as f64 / requests as f64, failed)
+        let run = wrk(self.apache.directory(), &url, load, seconds);
+        ((run_time(&self.workers) - before) as f64 / run.requests as f64, run)
     }
 
-    fn compare(&self, mark: &'static str, peer: &str, path: &str, load: &Load, effort: Effort) -> Result {
+    fn compare(
+        &self,
+        mark: &'static str,
+        peer: &str,
+        path: &str,
+        load: &Load,
+        effort: Effort,
+    ) -> [Result; 2] {
         let name = format!("Apache beside {peer}: {}", load.name);
         self.cost("x.fcgate", load, effort.seconds / 4.0);
         self.cost(path, load, effort.seconds / 4.0);
-        let mut failures = 0;
-        let rounds: Vec<(f64, f64)> = (0..effort.rounds)
-            .map(|_| {
-                let (fcgate, failed) = self.cost("x.fcgate", load, effort.seconds);
-                failures += failed;
-                (fcgate, self.cost(path, load, effort.seconds).0)
-            })
-            .collect();
-        let mut result = Result::compared(mark, &name, "ns of CPU", load.goal, &rounds);
-        result.failed = failures;
-        result
+        let (mut failures, mut costs, mut latencies) = (0, Vec::new(), Vec::new());
+        for _ in 0..effort.rounds {
+            let (own, run) = self.cost("x.fcgate", load, effort.seconds);
+            let (other, peers) = self.cost(path, load, effort.seconds);
+            failures += run.failed;
+            costs.push((own, other));
+            latencies.push((run.latency, peers.latency));
+        }
+        let mut cost = Result::compared(mark, &name, "ns of CPU", load.goal, &costs);
+        cost.failed = failures;
+        let name = format!("{name}: 99 of 100 answered within");
+        [cost, Result::compared(mark, &name, "µs", 1.0, &latencies)]
     }
 }
 
@@ -165,7 +189,7 @@ pub fn against_proxy(effort: Effort) -> Vec<Result> {
         &["proxy", "proxy_fcgi"],
         &["x.fcgate", "x.peer"],
     );
-    loads().iter().map(|load| server.compare("P1", "mod_proxy_fcgi", "x.peer", load, effort)).collect()
+    loads().iter().flat_map(|load| server.compare("P1", "mod_proxy_fcgi", "x.peer", load, effort)).collect()
 }
 
 /// P2: beside mod_fcgid, which starts its applications itself.
@@ -194,7 +218,7 @@ pub fn against_fcgid(effort: Effort) -> Vec<Result> {
         Load { goal: 0.40, ..SMALL },
         Load { name: "1 MiB up", query: "bytes=100", script: UPLOAD, goal: 0.15 },
     ];
-    loads.iter().map(|load| server.compare("P2", "mod_fcgid", "x.peer", load, effort)).collect()
+    loads.iter().flat_map(|load| server.compare("P2", "mod_fcgid", "x.peer", load, effort)).collect()
 }
 
 /// Calls by which a request goes to the application and its answer comes back; Apache's own client side
@@ -215,10 +239,10 @@ pub fn system_calls(effort: Effort) -> Vec<Result> {
     let strace =
         Process::command("strace").args(["-f", "-c", "-e", CALLS, "-o"]).arg(&out).args(["-p", &pid]).start();
     std::thread::sleep(std::time::Duration::from_millis(500));
-    let (requests, _) = wrk(&directory, &url, &SMALL, effort.seconds);
+    let run = wrk(&directory, &url, &SMALL, effort.seconds);
     drop(strace);
     let text = fs::read_to_string(&out).unwrap_or_default();
-    let calls = calls_of(&text) / requests as f64;
+    let calls = calls_of(&text) / run.requests as f64;
     vec![Result::alone("P7", "Apache: system calls that mod_fcgate makes for a request", "calls", 3.0, calls)]
 }
 

@@ -482,8 +482,8 @@ impl Exchange {
     /// Whether the response is an error that the host answers in its place. A 401 is nothing without
     /// its challenge, which is the application's.
     fn is_overridden(&self) -> bool {
-        let is_error = || !matches!(self.response.head.status(), ..400 | 401);
-        self.error_override && self.response.has_head() && is_error()
+        let status = self.response.head.status();
+        self.error_override && self.response.has_head() && status >= 400 && status != 401
     }
 
     fn handle_stdout<'a>(&mut self, now: Duration, bytes: &'a [u8]) -> Given<'a> {
