@@ -604,9 +604,11 @@ impl Exchange {
 
     // The end.
 
-    /// The client closed its connection.
+    /// The client closed its connection. One that has its whole answer leaves in order, and the
+    /// application may end as it likes.
     pub fn handle_client_gone(&mut self, now: Duration) {
-        if self.ignore_client_abort && self.step == Step::Flow {
+        let served = self.response.is_delivered() && !self.is_overridden();
+        if self.step == Step::Flow && (self.ignore_client_abort || served || self.stdout_ended) {
             self.client_watched = false;
             return;
         }

@@ -67,6 +67,11 @@ impl Response {
         self.declared.is_some_and(|declared| self.received < declared)
     }
 
+    /// Whether the client has all that belongs to it, whatever else comes.
+    pub fn is_delivered(&self) -> bool {
+        self.has_head && (self.bodiless || self.declared.is_some_and(|declared| self.received >= declared))
+    }
+
     /// Takes bytes of STDOUT.
     pub fn stdout<'a>(&mut self, bytes: &'a [u8], limits: &HeadLimits) -> Result<Passed<'a>, HeadError> {
         if self.has_head {

@@ -592,6 +592,34 @@ fn a_client_that_is_gone_ends_the_exchange() {
     assert!(!wait.client);
 }
 
+/// F7: a client that leaves with its whole answer, before END_REQUEST came, gives nothing up.
+#[test]
+fn a_client_that_has_its_answer_may_leave() {
+    type Change = fn(&mut Plan<'_>);
+    let heads: [(&[u8], Change, bool); 5] = [
+        (b"Content-Length: 2\r\n\r\nhi", |_| {}, true),
+        (b"Content-Length: 3\r\n\r\nhi", |_| {}, false),
+        (b"Content-Type: text/plain\r\n\r\nhi", |_| {}, false),
+        (b"Content-Type: text/plain\r\n\r\n", |plan| plan.is_head_request = true, true),
+        (b"Status: 404\r\nContent-Length: 2\r\n\r\nhi", |plan| plan.error_override = true, false),
+    ];
+    for (head, change, served) in heads {
+        let mut world = World::start(change);
+        world.sent().receive(&stdout(1, head));
+        world.exchange.handle_client_gone(world.now);
+        if served {
+            assert!(
+                world.receive(&end(1, 0, ProtocolStatus::RequestComplete)).kept(),
+                "{}",
+                head.escape_ascii()
+            );
+        } else {
+            assert_eq!(world.run(), Action::Abort);
+            assert_eq!(world.cause(), Some(Cause::ClientGone), "{}", head.escape_ascii());
+        }
+    }
+}
+
 /// E9, F8: a body that ends before its length is never ended falsely; the request is aborted.
 #[test]
 fn a_body_that_ends_early_is_aborted() {
