@@ -3,7 +3,8 @@
 //! Each name stands there at most once, with the value of the highest source that has it: what must
 //! match the bytes sent, then param directives, then what is computed here, then the server's own
 //! environment, then the client's headers. Params are encoded in that order as they come; an index
-//! of the names passes over what is there already. So nothing that a client sends can replace what
+//! of the names passes over what is there already, where anyone but fcgate names params at all: its own
+//! names never meet. So nothing that a client sends can replace what
 //! the server says, and it can make no param of its own without `HTTP_` before it.
 
 use super::facts::{Facts, Files, pairs};
@@ -93,6 +94,8 @@ pub struct Environment {
     /// No byte of what the host stated is NUL.
     without_nul: bool,
     encoder: ParamsEncoder,
+    /// Whether params may meet another of their name.
+    indexed: bool,
     names: NameIndex,
     headers: HeaderParams,
     path: Vec<u8>,
@@ -122,6 +125,10 @@ impl Environment {
         files: &dyn Files,
         body_length: Option<u64>,
     ) -> Result<(), EnvironmentError> {
+        let own_names_only = more.is_empty()
+            && settings.params.is_empty()
+            && [facts.params, facts.unset, facts.variables].iter().all(|list| list.count() == 0);
+        self.indexed = !own_names_only;
         self.encoded.clear();
         self.names.clear();
         self.script.clear();
@@ -130,7 +137,6 @@ impl Environment {
         self.limit = usize::try_from(settings.max_params_bytes).unwrap_or(usize::MAX);
 
         self.add(b"GATEWAY_INTERFACE", b"CGI/1.1")?;
-        self.names.insert_aside(&self.encoded, b"CONTENT_LENGTH");
         self.add_directives(settings, more, facts)?;
         let known = self.headers.look(facts.headers)?;
         if facts.is_http() {
@@ -154,40 +160,46 @@ impl Environment {
 
     /// Adds a param unless a higher source has it.
     fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), EnvironmentError> {
-        match self.names.find(&self.encoded, name) {
-            Some((hash, at)) => {
-                let place = self.encode(name, value)?;
-                self.names.put(at, hash, place, name);
-                Ok(())
-            }
-            None => Ok(()),
+        if !self.indexed {
+            return self.encode(name, value);
         }
+        if let Some((hash, at)) = self.names.find(&self.encoded, name) {
+            self.encode(name, value)?;
+            let place = self.encoded.len() - name.len() - value.len();
+            self.names.put(at, hash, place as u32, name);
+        }
+        Ok(())
     }
 
     fn add_if(&mut self, name: &[u8], value: Option<&[u8]>) -> Result<(), EnvironmentError> {
         value.map_or(Ok(()), |value| self.add(name, value))
     }
 
-    /// Encodes a param; returns where its name stands.
-    fn encode(&mut self, name: &[u8], value: &[u8]) -> Result<u32, EnvironmentError> {
+    #[inline]
+    fn encode(&mut self, name: &[u8], value: &[u8]) -> Result<(), EnvironmentError> {
         if !self.without_nul && (memchr::memchr(0, value).is_some() || memchr::memchr(0, name).is_some()) {
             return Err(EnvironmentError::bad_request(format!("a NUL byte in {}", printable(name))));
         }
-        let too_large = |text| EnvironmentError { kind: ErrorKind::TooLarge, text };
-        self.encoder.pair(&mut self.encoded, name, value).map_err(|PairTooLong(size)| {
-            too_large(format!(
-                "the param {} takes {size} bytes, more than a record holds (65535); split_params=on is for applications that take it",
-                printable(name)
-            ))
-        })?;
-        if self.encoded.len() > self.limit {
-            return Err(too_large(format!(
-                "the params are larger than max_params_bytes ({}), with {} the limit was reached",
-                self.limit,
-                printable(name)
-            )));
+        let encoded = self.encoder.pair(&mut self.encoded, name, value);
+        if encoded.is_err() || self.encoded.len() > self.limit {
+            return Err(self.too_large(name, encoded.err()));
         }
-        Ok((self.encoded.len() - name.len() - value.len()) as u32)
+        Ok(())
+    }
+
+    #[cold]
+    fn too_large(&self, name: &[u8], too_long: Option<PairTooLong>) -> EnvironmentError {
+        let name = printable(name);
+        let text = match too_long {
+            Some(PairTooLong(size)) => format!(
+                "the param {name} takes {size} bytes, more than a record holds (65535); split_params=on is for applications that take it"
+            ),
+            None => format!(
+                "the params are larger than max_params_bytes ({}), with {name} the limit was reached",
+                self.limit
+            ),
+        };
+        EnvironmentError { kind: ErrorKind::TooLarge, text }
     }
 
     fn add_directives(

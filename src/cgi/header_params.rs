@@ -4,8 +4,9 @@ use super::environment::EnvironmentError;
 use super::facts::{PairList, pairs};
 
 /// Fields of one hop, and fields whose params would mean something else: `HTTP_PROXY` is a proxy to
-/// many applications, `HTTP_REDIRECT_STATUS` lets php-cgi run.
-const WITHHELD: [&[u8]; 9] = [
+/// many applications, `HTTP_REDIRECT_STATUS` lets php-cgi run. `HTTP_HOST` is computed.
+const WITHHELD: [&[u8]; 10] = [
+    b"host",
     b"connection",
     b"keep-alive",
     b"te",
@@ -120,9 +121,8 @@ impl HeaderParams {
         !self.name.contains(&0)
     }
 
-    /// Gives `sink` each param that the fields make, which were looked at before: repeated fields
-    /// joined, in the order in which the names first stand there. A name may be given again for its
-    /// repetitions; the first counts.
+    /// Gives `sink` each param that the fields make, which were looked at before, once: repeated fields
+    /// joined, in the order in which the names first stand there.
     pub fn each(
         &mut self,
         headers: &dyn PairList,
@@ -134,15 +134,15 @@ impl HeaderParams {
             if !passes(name, authorization) || !self.fold(name) {
                 continue;
             }
-            let alone = self.slots[slot(name)] < 2;
-            let mut again = (if alone { headers.count() } else { index + 1 }..headers.count())
-                .map(|later| headers.pair(later))
-                .filter(|(other, _)| other.eq_ignore_ascii_case(name))
-                .peekable();
-            if again.peek().is_none() {
+            if self.slots[slot(name)] < 2 {
                 sink(&self.name, value)?;
                 continue;
             }
+            let is_same = |(other, _): &(&[u8], &[u8])| other.eq_ignore_ascii_case(name);
+            if (0..index).map(|earlier| headers.pair(earlier)).any(|pair| is_same(&pair)) {
+                continue;
+            }
+            let again = (index + 1..headers.count()).map(|later| headers.pair(later)).filter(is_same);
             let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " };
             self.value.clear();
             self.value.extend_from_slice(value);

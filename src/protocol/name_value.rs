@@ -26,12 +26,8 @@ pub fn encoded_len(name: &[u8], value: &[u8]) -> usize {
 
 /// Appends one pair, lengths minimal.
 pub fn append_pair(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    if name.len() <= SHORT_MAX && value.len() <= SHORT_MAX {
-        out.extend_from_slice(&[name.len() as u8, value.len() as u8]);
-    } else {
-        append_length(out, name.len());
-        append_length(out, value.len());
-    }
+    append_length(out, name.len());
+    append_length(out, value.len());
     out.extend_from_slice(name);
     out.extend_from_slice(value);
 }
@@ -47,6 +43,8 @@ pub struct PairTooLong(pub usize);
 pub struct ParamsEncoder {
     /// Where the header of the record that is being filled stands, if there is one.
     open: Option<usize>,
+    /// How long the buffer may grow before that record is full; 0 without one.
+    full_at: usize,
     /// Let a pair that fits no record cross into the next ones.
     pub split_params: bool,
 }
@@ -54,13 +52,31 @@ pub struct ParamsEncoder {
 impl ParamsEncoder {
     /// An encoder at its start.
     pub fn new(split_params: bool) -> Self {
-        Self { open: None, split_params }
+        Self { open: None, full_at: 0, split_params }
     }
 
     /// Appends a pair; a pair that does not fit the current record starts the next one.
     /// Lengths above 2^31 - 1 can't be told on the wire and are refused too.
+    #[inline]
     pub fn pair(&mut self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), PairTooLong> {
+        let lengths = name.len() | value.len();
+        let length = 2 + name.len() + value.len();
+        if lengths <= SHORT_MAX && out.len() + length <= self.full_at {
+            out.reserve(length);
+            out.extend_from_slice(&[name.len() as u8, value.len() as u8]);
+            out.extend_from_slice(name);
+            out.extend_from_slice(value);
+            return Ok(());
+        }
+        self.pair_in_full(out, name, value)
+    }
+
+    fn pair_in_full(&mut self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), PairTooLong> {
         let size = encoded_len(name, value);
+        if out.len() + size <= self.full_at {
+            append_pair(out, name, value);
+            return Ok(());
+        }
         if size > MAX_CONTENT {
             if !self.split_params || name.len() > i32::MAX as usize || value.len() > i32::MAX as usize {
                 return Err(PairTooLong(size));
@@ -71,20 +87,17 @@ impl ParamsEncoder {
             super::record::append_stream(out, RecordType::PARAMS, 0, &pair);
             return Ok(());
         }
-        match self.open {
-            Some(start) if out.len() - start - HEADER_LEN + size <= MAX_CONTENT => {}
-            _ => {
-                self.close(out);
-                self.open = Some(out.len());
-                out.extend_from_slice(&Header::new(RecordType::PARAMS, 0, 0).encode());
-            }
-        }
+        self.close(out);
+        self.open = Some(out.len());
+        self.full_at = out.len() + HEADER_LEN + MAX_CONTENT;
+        out.extend_from_slice(&Header::new(RecordType::PARAMS, 0, 0).encode());
         append_pair(out, name, value);
         Ok(())
     }
 
     /// Tells the record that is being filled how long it is.
     fn close(&mut self, out: &mut [u8]) {
+        self.full_at = 0;
         if let Some(start) = self.open.take() {
             let length = (out.len() - start - HEADER_LEN) as u16;
             out[start + 4..start + 6].copy_from_slice(&length.to_be_bytes());
