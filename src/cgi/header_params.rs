@@ -3,39 +3,51 @@
 use super::environment::EnvironmentError;
 use super::facts::{PairList, pairs};
 
-/// Fields of one hop, and fields whose params would mean something else: `HTTP_PROXY` is a proxy to
-/// many applications, `HTTP_REDIRECT_STATUS` lets php-cgi run. `HTTP_HOST` is computed.
-const WITHHELD: [&[u8]; 10] = [
-    b"host",
-    b"connection",
-    b"keep-alive",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-    b"redirect-status",
-    b"content-length",
-    b"content-type",
-];
+/// What a field's name means for params.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// `HTTP_` and its name.
+    Plain,
+    /// No param: a field of one hop, or one whose param would mean something else. `HTTP_PROXY` is a
+    /// proxy to many applications, `HTTP_REDIRECT_STATUS` lets php-cgi run.
+    Withheld,
+    /// Computed.
+    Host,
+    ContentType,
+    ContentLength,
+    TransferEncoding,
+    /// Passes where the server did not authenticate itself.
+    Authorization,
+}
 
-/// How a byte of a field's name stands in a param's; 0 where it may not.
-const FOLDED: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let own = byte as u8;
-        table[byte] = match own {
-            b'-' => b'_',
-            _ if own.is_ascii_alphanumeric() => own.to_ascii_uppercase(),
-            _ => 0,
-        };
-        byte += 1;
+impl Kind {
+    fn of(name: &[u8]) -> Self {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            0 => Self::Withheld,
+            2 if is(b"te") => Self::Withheld,
+            4 if is(b"host") => Self::Host,
+            7 if is(b"trailer") || is(b"upgrade") => Self::Withheld,
+            10 if is(b"connection") || is(b"keep-alive") => Self::Withheld,
+            12 if is(b"content-type") => Self::ContentType,
+            13 if is(b"authorization") => Self::Authorization,
+            14 if is(b"content-length") => Self::ContentLength,
+            15 if is(b"redirect-status") => Self::Withheld,
+            17 if is(b"transfer-encoding") => Self::TransferEncoding,
+            _ if matches!(name, [b'p' | b'P', ..]) && is_for_a_proxy(name) => Self::Withheld,
+            _ => Self::Plain,
+        }
     }
-    table
-};
+}
+
+/// `Proxy`, `Proxy-Authorization` and the like.
+fn is_for_a_proxy(name: &[u8]) -> bool {
+    name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"proxy"))
+        && matches!(name.get(5), None | Some(b'-'))
+}
 
 /// Slots in which names are looked for that stand there twice.
-const SLOTS: usize = 256;
+const SLOTS: usize = 4096;
 
 /// Fields that are known by name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,35 +58,34 @@ pub struct Known<'a> {
     pub content_type: Option<&'a [u8]>,
 }
 
-/// A slot for a name, alike in all spellings of it.
-fn slot(name: &[u8]) -> usize {
-    let at = |index: usize| usize::from(name.get(index).copied().unwrap_or_default() | 0x20);
-    (name.len() * 31 + at(0) * 7 + at(name.len() / 2) * 3 + at(name.len().saturating_sub(1)) * 13) % SLOTS
-}
-
-fn passes(name: &[u8], authorization: bool) -> bool {
-    let is_known = |known: &[u8]| name.eq_ignore_ascii_case(known);
-    !name.is_empty()
-        && !WITHHELD.iter().any(|known| is_known(known))
-        && !name
-            .get(..5)
-            .is_some_and(|start| start.eq_ignore_ascii_case(b"proxy") && (name.len() == 5 || name[5] == b'-'))
-        && (authorization || !is_known(b"authorization"))
+/// Alike in all spellings of a name; the last eight bytes of a longer one overlap those before.
+#[inline]
+fn hash(name: &[u8]) -> u32 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let mut hash = name.len() as u64;
+    if let Some(last) = name.last_chunk::<8>() {
+        for word in name.as_chunks::<8>().0 {
+            hash = (hash ^ (u64::from_le_bytes(*word) | LOWER)).wrapping_mul(FACTOR).rotate_left(23);
+        }
+        hash ^= u64::from_le_bytes(*last) | LOWER;
+    } else {
+        for byte in name {
+            hash = hash << 8 ^ u64::from(*byte | 0x20);
+        }
+    }
+    (hash.wrapping_mul(FACTOR) >> 32) as u32
 }
 
 /// Turns header fields into params; keeps its memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HeaderParams {
     name: Vec<u8>,
     value: Vec<u8>,
-    /// How many fields have their name in a slot, up to two: one of them is alone of its name.
-    slots: [u8; SLOTS],
-}
-
-impl Default for HeaderParams {
-    fn default() -> Self {
-        Self { name: Vec::new(), value: Vec::new(), slots: [0; SLOTS] }
-    }
+    /// What each field is, and the hash of its name.
+    fields: Vec<(Kind, u32)>,
+    /// Whether two fields have, or seem to have, the same name.
+    repeated: bool,
 }
 
 impl HeaderParams {
@@ -84,21 +95,25 @@ impl HeaderParams {
     pub fn look<'a>(&mut self, headers: &'a dyn PairList) -> Result<Known<'a>, EnvironmentError> {
         let mut known = Known::default();
         let (mut length, mut authorization, mut transfer_encoding) = (None, None, false);
-        self.slots.fill(0);
+        let mut slots = [0_u64; SLOTS / 64];
+        self.fields.clear();
+        self.repeated = false;
         for (name, value) in pairs(headers) {
-            let slot = &mut self.slots[slot(name)];
-            *slot = (*slot + 1).min(2);
-            let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-            let single = match name.len() {
-                4 if is(b"host") => &mut known.host,
-                12 if is(b"content-type") => &mut known.content_type,
-                13 if is(b"authorization") => &mut authorization,
-                14 if is(b"content-length") => &mut length,
-                17 if is(b"transfer-encoding") => {
+            let (kind, hash) = (Kind::of(name), hash(name));
+            let (slot, bit) = (&mut slots[hash as usize / 64 % (SLOTS / 64)], 1 << (hash % 64));
+            self.repeated |= *slot & bit != 0;
+            *slot |= bit;
+            self.fields.push((kind, hash));
+            let single = match kind {
+                Kind::Host => &mut known.host,
+                Kind::ContentType => &mut known.content_type,
+                Kind::Authorization => &mut authorization,
+                Kind::ContentLength => &mut length,
+                Kind::TransferEncoding => {
                     transfer_encoding = true;
                     continue;
                 }
-                _ => continue,
+                Kind::Plain | Kind::Withheld => continue,
             };
             if single.replace(value).is_some() {
                 let name = String::from_utf8_lossy(name).to_ascii_lowercase();
@@ -117,8 +132,14 @@ impl HeaderParams {
     fn fold(&mut self, name: &[u8]) -> bool {
         self.name.clear();
         self.name.extend_from_slice(b"HTTP_");
-        self.name.extend(name.iter().map(|byte| FOLDED[usize::from(*byte)]));
-        !self.name.contains(&0)
+        self.name.extend_from_slice(name);
+        let mut passes = true;
+        for byte in &mut self.name[5..] {
+            let own = *byte;
+            passes &= own.is_ascii_alphanumeric() | (own == b'-');
+            *byte = if own == b'-' { b'_' } else { own.to_ascii_uppercase() };
+        }
+        passes
     }
 
     /// Gives `sink` each param that the fields make, which were looked at before, once: repeated fields
@@ -129,26 +150,33 @@ impl HeaderParams {
         authorization: bool,
         mut sink: impl FnMut(&[u8], &[u8]) -> Result<(), EnvironmentError>,
     ) -> Result<(), EnvironmentError> {
-        for index in 0..headers.count() {
-            let (name, value) = headers.pair(index);
-            if !passes(name, authorization) || !self.fold(name) {
+        for index in 0..self.fields.len() {
+            let (kind, hash) = self.fields[index];
+            if kind != Kind::Plain && (kind != Kind::Authorization || !authorization) {
                 continue;
             }
-            if self.slots[slot(name)] < 2 {
+            let (name, value) = headers.pair(index);
+            if !self.fold(name) {
+                continue;
+            }
+            let is_same = |other: usize| {
+                self.fields[other].1 == hash && headers.pair(other).0.eq_ignore_ascii_case(name)
+            };
+            let others = if self.repeated { self.fields.len() } else { 0 };
+            if (0..index.min(others)).any(is_same) {
+                continue;
+            }
+            let mut again = (index + 1..others).filter(|other| is_same(*other)).peekable();
+            if again.peek().is_none() {
                 sink(&self.name, value)?;
                 continue;
             }
-            let is_same = |(other, _): &(&[u8], &[u8])| other.eq_ignore_ascii_case(name);
-            if (0..index).map(|earlier| headers.pair(earlier)).any(|pair| is_same(&pair)) {
-                continue;
-            }
-            let again = (index + 1..headers.count()).map(|later| headers.pair(later)).filter(is_same);
             let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " };
             self.value.clear();
             self.value.extend_from_slice(value);
-            for (_, more) in again {
+            for other in again {
                 self.value.extend_from_slice(separator);
-                self.value.extend_from_slice(more);
+                self.value.extend_from_slice(headers.pair(other).1);
             }
             sink(&self.name, &self.value)?;
         }

@@ -7,19 +7,13 @@ const ASIDE: u32 = 1 << 31;
 
 /// A set of names; keeps its memory. Open addressing over hashes, names compared on a match. Names that
 /// were encoded are compared where they stand in the encoded bytes, so that none is copied.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct NameIndex {
-    /// 0, or the number of an entry plus one.
+    /// Empty before the first name. 0, or the number of an entry plus one.
     table: Vec<u32>,
     /// Hash, place and length.
     entries: Vec<(u32, u32, u32)>,
     aside: Vec<u8>,
-}
-
-impl Default for NameIndex {
-    fn default() -> Self {
-        Self { table: vec![0; SMALLEST], entries: Vec::new(), aside: Vec::new() }
-    }
 }
 
 impl NameIndex {
@@ -70,7 +64,7 @@ impl NameIndex {
     }
 
     fn grow(&mut self) {
-        let size = self.table.len() * 2;
+        let size = (self.table.len() * 2).max(SMALLEST);
         self.table.clear();
         self.table.resize(size, 0);
         for (number, (hash, _, _)) in (1..).zip(&self.entries) {

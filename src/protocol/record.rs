@@ -260,6 +260,7 @@ impl Default for RecordReader {
 impl RecordReader {
     /// Takes bytes off the front of `input` and returns the next part, or `None` when `input`
     /// ends before there is one.
+    #[inline]
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Part<'a>>, VersionMismatch> {
         loop {
             match self.state {
@@ -301,6 +302,13 @@ impl RecordReader {
     }
 
     fn fill_header(&mut self, input: &mut &[u8]) -> bool {
+        if self.header_have == 0
+            && let Some((header, rest)) = input.split_first_chunk()
+        {
+            self.header = *header;
+            *input = rest;
+            return true;
+        }
         let have = usize::from(self.header_have);
         let piece = take(input, HEADER_LEN - have);
         self.header[have..have + piece.len()].copy_from_slice(piece);
