@@ -354,7 +354,7 @@ impl Blocking {
     /// Receives once. Returns whether something came of it.
     fn receive(&mut self, dont_wait: bool) -> bool {
         let Some(link) = &mut self.attempt.link else { return true };
-        let result = link.stream.receive(&mut self.scratch.received, dont_wait);
+        let result = link.stream.receive(self.scratch.receive_room(), dont_wait);
         self.now = clock::now();
         match result {
             Ok(0) => self.scratch.exchange.handle_closed(self.now, Closed::End, 0),

@@ -19,7 +19,7 @@ use crate::os::socket::{Connect, Mode, Stream};
 use crate::os::{SocketAddress, clock};
 use crate::pool::Waiter;
 use crate::protocol::{Header, RecordType};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
@@ -99,6 +99,8 @@ pub struct EventLoop {
     places: RefCell<Places>,
     waker: Arc<Event>,
     woken: Arc<Mutex<Vec<Key>>>,
+    /// The receive buffer of whichever exchange runs: one that waits holds none.
+    buffer: Cell<Box<[u8]>>,
 }
 
 impl EventLoop {
@@ -106,7 +108,14 @@ impl EventLoop {
     pub fn new(engine: Arc<Engine>, hooks: Box<dyn Hooks>) -> io::Result<Self> {
         let waker = Arc::new(Event::new()?);
         hooks.watch(WAKER, waker.fd(), READABLE);
-        Ok(Self { engine, hooks, places: RefCell::default(), waker, woken: Arc::default() })
+        Ok(Self {
+            engine,
+            hooks,
+            places: RefCell::default(),
+            waker,
+            woken: Arc::default(),
+            buffer: Cell::default(),
+        })
     }
 
     /// The engine.
@@ -343,7 +352,8 @@ impl EventLoop {
         Some((key, slot))
     }
 
-    fn put_back(&self, key: Key, slot: Box<Slot>) {
+    fn put_back(&self, key: Key, mut slot: Box<Slot>) {
+        self.take_buffer(&mut slot);
         let mut places = self.places.borrow_mut();
         if let Some(at) = slot.deadline {
             places.deadlines.insert((at, key.index));
@@ -353,7 +363,15 @@ impl EventLoop {
         self.set_timer();
     }
 
-    fn forget(&self, key: Key, slot: Box<Slot>) {
+    /// Takes the receive buffer of an exchange that has nothing in it.
+    fn take_buffer(&self, slot: &mut Slot) {
+        if slot.inbound.is_empty() && !slot.lease.received.is_empty() {
+            self.buffer.set(std::mem::take(&mut slot.lease.received));
+        }
+    }
+
+    fn forget(&self, key: Key, mut slot: Box<Slot>) {
+        self.take_buffer(&mut slot);
         drop(slot);
         let mut places = self.places.borrow_mut();
         let place = &mut places.slots[key.index];
@@ -439,6 +457,9 @@ impl EventLoop {
                 }
                 Action::Receive { .. } => {
                     budget -= 1;
+                    if slot.lease.received.is_empty() {
+                        slot.lease.received = self.buffer.take();
+                    }
                     receive(&mut slot, now);
                     now = clock::now();
                 }
@@ -722,7 +743,7 @@ fn transmit(slot: &mut Slot, now: Duration) {
 fn receive(slot: &mut Slot, now: Duration) {
     let Some(link) = &mut slot.attempt.link else { return };
     let scratch = &mut *slot.lease;
-    match link.stream.receive(&mut scratch.received, true) {
+    match link.stream.receive(scratch.receive_room(), true) {
         Ok(0) => scratch.exchange.handle_closed(now, Closed::End, 0),
         Ok(count) => {
             slot.inbound = 0..count;

@@ -15,7 +15,7 @@ pub const RECEIVE: usize = 64 << 10;
 const SPARE: usize = 128;
 
 /// The working state of one exchange.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scratch {
     /// The state machine.
     pub exchange: Exchange,
@@ -25,22 +25,19 @@ pub struct Scratch {
     pub body: BodyReader,
     /// The application's error messages.
     pub stderr: StderrLines,
-    /// What was received last.
+    /// What was received last; empty until [`receive_room`](Self::receive_room) is asked for.
     pub received: Box<[u8]>,
     /// Room for a piece of a body on its way to the spool.
     pub spare: Vec<u8>,
 }
 
-impl Default for Scratch {
-    fn default() -> Self {
-        Self {
-            exchange: Exchange::default(),
-            environment: Environment::default(),
-            body: BodyReader::default(),
-            stderr: StderrLines::default(),
-            received: vec![0; RECEIVE].into_boxed_slice(),
-            spare: Vec::new(),
+impl Scratch {
+    /// Where bytes are received.
+    pub fn receive_room(&mut self) -> &mut [u8] {
+        if self.received.is_empty() {
+            self.received = vec![0; RECEIVE].into_boxed_slice();
         }
+        &mut self.received
     }
 }
 
