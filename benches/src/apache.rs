@@ -140,6 +140,17 @@ impl Server {
         ((run_time(&self.workers) - before) as f64 / run.requests as f64, run)
     }
 
+    /// The most memory that the workers have had under a load, in KiB.
+    fn peak_memory(&self, path: &str, load: &Load, seconds: f64) -> f64 {
+        self.cost(path, load, seconds);
+        let peak = |pid: &u32| {
+            let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+            line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::NAN)
+        };
+        self.workers.iter().map(peak).sum()
+    }
+
     fn compare(
         &self,
         mark: &'static str,
@@ -179,17 +190,28 @@ fn loads() -> [Load; 4] {
 pub fn against_proxy(effort: Effort) -> Vec<Result> {
     let directory = Directory::new();
     let (_responder, address) = responder(&directory);
-    let server = Server::start(
-        &format!(
-            "FcgateBalancer app {address} max_connections={CLIENTS}\nFcgateMap .fcgate app\n\
-             <Proxy \"{address}|fcgi://peer/\" enablereuse=on max={CLIENTS}>\n</Proxy>\n\
-             <FilesMatch \"\\.peer$\">\nSetHandler \"proxy:{address}|fcgi://peer/\"\n</FilesMatch>\n\
-             FcgateReuseNonIdempotent on\nFcgateRequestBody stream"
-        ),
-        &["proxy", "proxy_fcgi"],
-        &["x.fcgate", "x.peer"],
+    let config = format!(
+        "FcgateBalancer app {address} max_connections={CLIENTS}\nFcgateMap .fcgate app\n\
+         <Proxy \"{address}|fcgi://peer/\" enablereuse=on max={CLIENTS}>\n</Proxy>\n\
+         <FilesMatch \"\\.peer$\">\nSetHandler \"proxy:{address}|fcgi://peer/\"\n</FilesMatch>\n\
+         FcgateReuseNonIdempotent on\nFcgateRequestBody stream"
     );
-    loads().iter().flat_map(|load| server.compare("P1", "mod_proxy_fcgi", "x.peer", load, effort)).collect()
+    let start = || Server::start(&config, &["proxy", "proxy_fcgi"], &["x.fcgate", "x.peer"]);
+    let server = start();
+    let mut results: Vec<Result> = loads()
+        .iter()
+        .flat_map(|load| server.compare("P1", "mod_proxy_fcgi", "x.peer", load, effort))
+        .collect();
+    drop(server);
+    for load in loads().iter().filter(|load| load.query.len() > 12 || load.script.is_empty()) {
+        // A server for each: what memory one of them has taken, it keeps.
+        let peak = |path: &str| start().peak_memory(path, load, effort.seconds);
+        let peaks: Vec<(f64, f64)> =
+            (0..effort.rounds.min(3)).map(|_| (peak("x.fcgate"), peak("x.peer"))).collect();
+        let name = format!("Apache beside mod_proxy_fcgi: {}: memory at its peak", load.name);
+        results.push(Result::compared("P1", &name, "KiB", 1.0, &peaks));
+    }
+    results
 }
 
 /// P2: beside mod_fcgid, which starts its applications itself.

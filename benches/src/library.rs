@@ -61,14 +61,15 @@ impl Host for Count {
     }
 }
 
-fn gateway(address: &str) -> Gateway {
-    let line = format!("{address} max_connections=1 script_exists=off");
+/// A gateway for one pool.
+pub fn gateway(address: &str, connections: usize) -> Gateway {
+    let line = format!("{address} max_connections={connections} script_exists=off");
     let config = Config::from_line(&line).expect("a line of ours is right");
     Gateway::new(Arc::new(config.freeze().expect("and a whole configuration")), None).expect("a gateway")
 }
 
 /// What makes 20 params.
-fn describe(request: &mut Request) {
+pub fn describe(request: &mut Request) {
     request.clear();
     for (fact, value) in [
         (Fact::Method, "GET"),
@@ -111,7 +112,7 @@ fn run(gateway: &Gateway, count: usize) {
 pub fn exchange(count: usize) {
     let directory = Directory::new();
     let (_responder, address) = responder(&directory);
-    run(&gateway(&address), count);
+    run(&gateway(&address, 1), count);
 }
 
 /// Nanoseconds that this thread has run.
@@ -136,7 +137,7 @@ fn bytes_of_an_exchange(directory: &Directory, address: &str) -> (Vec<u8>, usize
         from.write_all(&buffer[..count]).expect("it is passed back");
         (request, count)
     });
-    run(&gateway(&format!("unix:{}", socket.display())), 1);
+    run(&gateway(&format!("unix:{}", socket.display()), 1), 1);
     peer.join().expect("it saw an exchange")
 }
 
@@ -145,7 +146,7 @@ pub fn sequential(effort: Effort) -> Vec<Result> {
     let directory = Directory::new();
     let (_responder, address) = responder(&directory);
     let (request, answer) = bytes_of_an_exchange(&directory, &address);
-    let gateway = gateway(&address);
+    let gateway = gateway(&address, 1);
     let mut raw = UnixStream::connect(address.trim_start_matches("unix:")).expect("the responder listens");
     let mut buffer = vec![0; 65_536];
     let mut ping_pong = |count: usize| {

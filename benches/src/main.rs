@@ -10,6 +10,7 @@
 
 mod apache;
 mod library;
+mod memory;
 mod micro;
 mod report;
 
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         ("P7", library::system_calls),
         ("P8", library::instructions),
         ("P9", micro::protocol),
-        ("P11", micro::memory),
+        ("P11", memory::live),
         ("P12", micro::pools),
     ];
     for (mark, measure) in marks {

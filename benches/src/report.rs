@@ -112,7 +112,7 @@ pub fn print(results: &[Result]) {
     println!("{}", table(results));
 }
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
