@@ -21,6 +21,28 @@ pub enum Got {
     Nothing,
 }
 
+/// Idle connections that a drive keeps for itself, beside those of the pools.
+pub trait OwnIdle {
+    /// Takes one of a pool, by the pool's place among all; if `quiet`, one on which nothing has come.
+    fn take(&mut self, pool: usize, quiet: bool) -> Option<(Box<Link>, Permit)>;
+    /// Hands all of a pool over to it. Whether there were any.
+    fn surrender(&mut self, pool: usize) -> bool;
+}
+
+/// A drive that keeps none.
+#[derive(Debug)]
+pub struct NoneOwn;
+
+impl OwnIdle for NoneOwn {
+    fn take(&mut self, _: usize, _: bool) -> Option<(Box<Link>, Permit)> {
+        None
+    }
+
+    fn surrender(&mut self, _: usize) -> bool {
+        false
+    }
+}
+
 /// The holdings of one attempt.
 #[derive(Debug)]
 pub struct Attempt {
@@ -60,6 +82,7 @@ impl Attempt {
         exchange: &mut Exchange,
         now: Duration,
         reuse: bool,
+        own: &mut dyn OwnIdle,
         make_waiter: impl FnOnce() -> Arc<Waiter<Grant<Link>>>,
     ) -> Got {
         self.reuse = reuse;
@@ -84,7 +107,20 @@ impl Attempt {
                 _ => break,
             };
             let pool = engine.pool(self.balancer, member);
-            let grant = match pool.checkout(milliseconds(now), reuse && !trial) {
+            let place = engine.place(self.balancer, member);
+            let reuse = reuse && !trial;
+            if reuse
+                && !pool.has_waiters()
+                && let Some((link, permit)) = own.take(place, !exchange.is_idempotent())
+            {
+                pool.counters().reuses.add(1);
+                return self.take(engine, exchange, now, member, Grant::Kept(link, permit));
+            }
+            let mut checkout = pool.checkout(milliseconds(now), reuse);
+            if matches!(checkout, Checkout::Wait) && own.surrender(place) {
+                checkout = pool.checkout(milliseconds(now), reuse);
+            }
+            let grant = match checkout {
                 Checkout::Kept(link, permit) => Grant::Kept(link, permit),
                 Checkout::Connect(permit) => Grant::Connect(permit),
                 Checkout::Wait => {
@@ -108,6 +144,9 @@ impl Attempt {
         }
         self.member = member;
         self.queued = true;
+        if pool.idle_elsewhere() > 0 {
+            engine.want_idle();
+        }
         exchange.handle_queued(now, member, pool.settings().queue_timeout);
         self.take_grant(engine, exchange, now)
     }
@@ -174,14 +213,17 @@ impl Attempt {
 
     /// Lays the connection aside if it is clean.
     pub fn keep(&mut self, engine: &Engine, now: Duration) {
-        if !self.link.as_ref().is_some_and(|link| link.connection.is_clean()) {
-            return;
+        if let Some((link, permit)) = self.take_clean(engine) {
+            engine.check_in(engine.pool(self.balancer, self.member), link, permit, now);
         }
-        if let (Some(link), Some(permit)) = (self.link.take(), self.permit.take()) {
-            let pool = engine.pool(self.balancer, self.member);
-            pool.counters().ended.add(1);
-            engine.check_in(pool, link, permit, now);
-        }
+    }
+
+    /// The connection with its permit if it is clean.
+    pub fn take_clean(&mut self, engine: &Engine) -> Option<(Box<Link>, Permit)> {
+        self.link.as_ref().filter(|link| link.connection.is_clean())?;
+        let (link, permit) = (self.link.take()?, self.permit.take()?);
+        engine.pool(self.balancer, self.member).counters().ended.add(1);
+        Some((link, permit))
     }
 
     /// Gives back whatever is held; a connection is closed.

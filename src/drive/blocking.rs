@@ -5,7 +5,7 @@
 //! clock and are judged by the exchange. Once a slice has passed, a send came up short or the body
 //! is still to be sent, the exchange waits in `poll` on the application and the client together.
 
-use super::attempt::{Attempt, Got};
+use super::attempt::{Attempt, Got, NoneOwn};
 use super::engine::Engine;
 use super::forward::GiveUp;
 use super::scratch::Lease;
@@ -226,7 +226,7 @@ impl Blocking {
         self.drop_attempt();
         let Self { attempt, engine, scratch, parker, now, .. } = self;
         let make = || crate::pool::Waiter::thread(parker.get_or_insert_with(Parker::new).unparker().clone());
-        attempt.acquire(engine, &mut scratch.exchange, *now, reuse, make);
+        attempt.acquire(engine, &mut scratch.exchange, *now, reuse, &mut NoneOwn, make);
     }
 
     fn drop_attempt(&mut self) {

@@ -14,10 +14,9 @@ use crate::os::{Address, SocketAddress};
 use crate::pool::{Permit, Pool, PoolSettings};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// After a failure, addresses of a name that are older than this are looked up again.
@@ -46,6 +45,13 @@ impl Link {
             && (settings.max_requests == 0 || self.connection.opened() + 1 < settings.max_requests)
             && (settings.max_age.is_zero() || now.saturating_sub(self.born) < settings.max_age)
     }
+
+    /// Whether it has served its time, or may not be kept at all.
+    pub fn is_worn(&self, settings: &PoolSettings, now: Duration) -> bool {
+        settings.max_requests > 0 && self.connection.opened() >= settings.max_requests
+            || !settings.max_age.is_zero() && now.saturating_sub(self.born) >= settings.max_age
+            || !settings.keeps_connections()
+    }
 }
 
 /// The turns of a balancer, and where its pools stand.
@@ -54,6 +60,12 @@ struct Turns {
     balancer: Balancer,
     first: usize,
     count: usize,
+}
+
+/// Who keeps idle connections for itself, beside those that are laid aside in the pools.
+pub trait KeepsIdle: Send + Sync {
+    /// Hand over those for which others wait, soon. Called by any thread.
+    fn hand_over(&self);
 }
 
 /// What all exchanges of a process share. Made after the fork.
@@ -68,6 +80,7 @@ pub struct Engine {
     turns: Vec<Turns>,
     routes: Routes,
     on_idle: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    keepers: Mutex<Vec<Weak<dyn KeepsIdle>>>,
     has_idle: AtomicBool,
 }
 
@@ -105,6 +118,7 @@ impl Engine {
             pools,
             turns,
             on_idle: OnceLock::new(),
+            keepers: Mutex::default(),
             has_idle: AtomicBool::new(false),
         })
     }
@@ -119,6 +133,19 @@ impl Engine {
         self.has_idle.store(false, Relaxed);
     }
 
+    /// Takes up somebody who keeps idle connections for itself, for as long as it lives.
+    pub fn add_keeper(&self, keeper: Weak<dyn KeepsIdle>) {
+        let mut keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+        keepers.retain(|keeper| keeper.strong_count() > 0);
+        keepers.push(keeper);
+    }
+
+    /// Has all who keep idle connections for themselves hand over those for which others wait.
+    pub fn want_idle(&self) {
+        let keepers = self.keepers.lock().unwrap_or_else(PoisonError::into_inner);
+        keepers.iter().filter_map(Weak::upgrade).for_each(|keeper| keeper.hand_over());
+    }
+
     /// The pools, all balancers' one after another.
     pub fn pools(&self) -> &[Pool<Link>] {
         &self.pools
@@ -126,7 +153,12 @@ impl Engine {
 
     /// A pool of a balancer, by its place in it.
     pub fn pool(&self, balancer: usize, member: u32) -> &Pool<Link> {
-        &self.pools[self.turns[balancer].first + member as usize]
+        &self.pools[self.place(balancer, member)]
+    }
+
+    /// The place of a pool of a balancer among all.
+    pub fn place(&self, balancer: usize, member: u32) -> usize {
+        self.turns[balancer].first + member as usize
     }
 
     /// How many pools a balancer has.
@@ -173,10 +205,7 @@ impl Engine {
 
     /// Lays a clean connection aside, or closes it where it may not be kept.
     pub fn check_in(&self, pool: &Pool<Link>, link: Box<Link>, permit: Permit, now: Duration) {
-        let settings = pool.settings();
-        let worn = settings.max_requests > 0 && link.connection.opened() >= settings.max_requests
-            || !settings.max_age.is_zero() && now.saturating_sub(link.born) >= settings.max_age;
-        if worn || !settings.keeps_connections() {
+        if link.is_worn(pool.settings(), now) {
             drop(link);
             return pool.discard(permit);
         }

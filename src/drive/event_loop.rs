@@ -5,27 +5,29 @@
 //! called for, and start others. So an exchange is taken out of its place while it runs, callbacks
 //! are made with nothing borrowed, and what they ask for is noted and acted on when they return.
 
-use super::attempt::{Attempt, Got};
+use super::attempt::{Attempt, Got, OwnIdle};
 use super::blocking::is_exhaustion;
-use super::engine::Engine;
+use super::engine::{Engine, KeepsIdle, Link};
 use super::forward::{log_stderr, report_end, report_start};
 use super::request::Request;
 use super::routes::Route;
 use super::scratch::Lease;
+use super::sockets::{IdleLink, Owner, Sockets};
 use super::start::{self, StartError};
 use crate::exchange::{Action, Closed, Exchange, SLICES, Wait};
 use crate::os::event::Event;
 use crate::os::socket::{Connect, Mode, Stream};
 use crate::os::{SocketAddress, clock};
-use crate::pool::Waiter;
+use crate::pool::{Permit, Waiter};
 use crate::protocol::{Header, RecordType};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::loop_host::Control;
@@ -42,12 +44,6 @@ const BUDGET: u32 = 16;
 /// Body bytes that are held for an application that does not take them.
 const BODY_PENDING_MAX: usize = 256 << 10;
 
-struct Registration {
-    handle: u64,
-    fd: RawFd,
-    interest: u32,
-}
-
 struct Slot {
     control: Rc<Control>,
     events: Rc<dyn Events>,
@@ -60,7 +56,8 @@ struct Slot {
     address: usize,
     inbound: Range<usize>,
     drained: bool,
-    registration: Option<Registration>,
+    /// The handle of its socket, if the host knows it.
+    socket: Option<u64>,
     deadline: Option<Duration>,
     begun: bool,
     body_wanted: bool,
@@ -74,7 +71,6 @@ struct Places {
     free: Vec<usize>,
     deadlines: BTreeSet<(Duration, usize)>,
     timer: Option<Duration>,
-    registrations: u32,
     closed: bool,
 }
 
@@ -92,13 +88,32 @@ pub struct Key {
     generation: u32,
 }
 
+/// By what other threads reach the loop.
+struct Signal {
+    waker: Event,
+    /// Exchanges whose wait in a queue is over.
+    woken: Mutex<Vec<Key>>,
+    /// Somebody waits for what may be idle here.
+    wanted: AtomicBool,
+}
+
+impl KeepsIdle for Signal {
+    fn hand_over(&self) {
+        if !self.wanted.swap(true, SeqCst) {
+            self.waker.notify();
+        }
+    }
+}
+
 /// The exchanges of one event loop. Used by one thread.
 pub struct EventLoop {
     engine: Arc<Engine>,
     hooks: Box<dyn Hooks>,
     places: RefCell<Places>,
-    waker: Arc<Event>,
-    woken: Arc<Mutex<Vec<Key>>>,
+    sockets: RefCell<Sockets>,
+    signal: Arc<Signal>,
+    /// When the oldest idle connection is next looked at.
+    idle_due: Cell<Option<Duration>>,
     /// The receive buffer of whichever exchange runs: one that waits holds none.
     buffer: Cell<Box<[u8]>>,
 }
@@ -106,14 +121,18 @@ pub struct EventLoop {
 impl EventLoop {
     /// A loop with nothing in it. The host is asked at once to watch its waker.
     pub fn new(engine: Arc<Engine>, hooks: Box<dyn Hooks>) -> io::Result<Self> {
-        let waker = Arc::new(Event::new()?);
-        hooks.watch(WAKER, waker.fd(), READABLE);
+        let (waker, woken, wanted) = (Event::new()?, Mutex::default(), AtomicBool::new(false));
+        let signal = Arc::new(Signal { waker, woken, wanted });
+        let keeper: Weak<Signal> = Arc::downgrade(&signal);
+        engine.add_keeper(keeper);
+        hooks.watch(WAKER, signal.waker.fd(), READABLE);
         Ok(Self {
             engine,
             hooks,
             places: RefCell::default(),
-            waker,
-            woken: Arc::default(),
+            sockets: RefCell::default(),
+            signal,
+            idle_due: Cell::default(),
             buffer: Cell::default(),
         })
     }
@@ -141,7 +160,7 @@ impl EventLoop {
             address: 0,
             inbound: 0..0,
             drained: false,
-            registration: None,
+            socket: None,
             deadline: None,
             begun: false,
             body_wanted: false,
@@ -176,20 +195,24 @@ impl EventLoop {
         if socket == WAKER {
             return self.wake();
         }
-        let Some(index) = ((socket & 0xFFFF_FFFF) as usize).checked_sub(1) else { return };
-        let Some((key, mut slot)) = self.take_if(index, |slot| {
-            slot.registration.as_ref().is_some_and(|registration| registration.handle == socket)
-        }) else {
-            return;
+        let owner = self.sockets.borrow_mut().owner(socket);
+        let index = match owner {
+            Some(Owner::Exchange(index)) => index,
+            Some(Owner::Idle) => return self.look_at_idle(socket),
+            None => return,
         };
+        let Some((key, mut slot)) = self.take_if(index, |slot| slot.socket == Some(socket)) else { return };
         slot.drained = false;
         slot.lease.exchange.handle_ready(events & READABLE != 0, events & WRITABLE != 0);
         self.run(key, slot);
     }
 
     fn wake(&self) {
-        self.waker.clear();
-        let keys = std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
+        self.signal.waker.clear();
+        if self.signal.wanted.swap(false, SeqCst) {
+            self.hand_over();
+        }
+        let keys = std::mem::take(&mut *self.signal.woken.lock().unwrap_or_else(PoisonError::into_inner));
         for key in keys {
             let Some((key, mut slot)) = self.take(key) else { continue };
             let now = clock::now();
@@ -209,6 +232,9 @@ impl EventLoop {
                 Some((key, slot)) => self.run(key, slot),
                 None => drop(self.places.borrow_mut().deadlines.remove(&(at, index))),
             }
+        }
+        if self.idle_due.get().is_some_and(|due| due <= now) {
+            self.expire_idle(now);
         }
         self.set_timer();
     }
@@ -313,7 +339,8 @@ impl EventLoop {
         for mut slot in slots {
             self.release(&mut slot, clock::now());
         }
-        self.hooks.watch(WAKER, self.waker.fd(), 0);
+        self.each_idle(Duration::MAX, |handle, idle| self.close_idle(handle, idle));
+        self.hooks.watch(WAKER, self.signal.waker.fd(), 0);
     }
 
     // Places.
@@ -386,6 +413,7 @@ impl EventLoop {
         let next = {
             let mut places = self.places.borrow_mut();
             let next = places.deadlines.first().map(|(at, _)| *at);
+            let next = [next, self.idle_due.get()].into_iter().flatten().min();
             // A timer that comes too early does no harm; one that is moved at each exchange does.
             let keeps = match (places.timer, next) {
                 (Some(set), Some(next)) => set <= next,
@@ -546,13 +574,15 @@ impl EventLoop {
     fn acquire(&self, key: Key, slot: &mut Slot, now: Duration, reuse: bool) {
         self.release(slot, now);
         let make = || {
-            let (woken, waker) = (Arc::clone(&self.woken), Arc::clone(&self.waker));
+            let signal = Arc::clone(&self.signal);
             Waiter::notify(Box::new(move || {
-                woken.lock().unwrap_or_else(PoisonError::into_inner).push(key);
-                waker.notify();
+                signal.woken.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+                signal.waker.notify();
             }))
         };
-        let got = slot.attempt.acquire(&self.engine, &mut slot.lease.exchange, now, reuse, make);
+        let mut idle = Idle { own: self, exchange: key.index, now, socket: None };
+        let got = slot.attempt.acquire(&self.engine, &mut slot.lease.exchange, now, reuse, &mut idle, make);
+        slot.socket = idle.socket;
         if got == Got::Kept {
             slot.drained = true;
         }
@@ -570,12 +600,11 @@ impl EventLoop {
 
     fn connect(&self, slot: &mut Slot, now: Duration) {
         let pool = self.engine.pool(slot.attempt.balancer, slot.attempt.member);
-        let exchange = &mut slot.lease.exchange;
         let addresses = match self.engine.addresses(pool, now) {
             Ok(addresses) => addresses,
             Err(error) => {
                 slot.attempt.note_unreachable(&self.engine, now);
-                return exchange.handle_connect_failed(
+                return slot.lease.exchange.handle_connect_failed(
                     now,
                     error.raw_os_error().unwrap_or(libc::EHOSTUNREACH),
                     false,
@@ -593,7 +622,10 @@ impl EventLoop {
             let stream = match resumed.map_or_else(|| Stream::new(address, Mode::NonBlocking), Ok) {
                 Ok(stream) => stream,
                 Err(error) => {
-                    return exchange.handle_out_of_resources(now, error.raw_os_error().unwrap_or(0));
+                    return slot
+                        .lease
+                        .exchange
+                        .handle_out_of_resources(now, error.raw_os_error().unwrap_or(0));
                 }
             };
             match if finishes { stream.finish_connect(address) } else { stream.connect(address) } {
@@ -602,17 +634,15 @@ impl EventLoop {
                 }
                 Ok(Connect::InProgress) => {
                     slot.connecting = Some(stream);
-                    return exchange.handle_connecting();
+                    return slot.lease.exchange.handle_connecting();
                 }
                 Ok(Connect::Again) => {
                     slot.connecting = Some(stream);
-                    return exchange.handle_backlog_full(now);
+                    return slot.lease.exchange.handle_backlog_full(now);
                 }
                 Err(error) => {
                     errno = error.raw_os_error().unwrap_or(0);
-                    if let Some(registration) = slot.registration.take() {
-                        self.hooks.watch(registration.handle, registration.fd, 0);
-                    }
+                    self.unregister(slot);
                     slot.address += 1;
                 }
             }
@@ -670,32 +700,124 @@ impl EventLoop {
             (None, None) => return self.unregister(slot),
         };
         let interest = if wait.readable { READABLE } else { 0 } | if wait.writable { WRITABLE } else { 0 };
-        if slot.registration.is_none() {
-            let mut places = self.places.borrow_mut();
-            places.registrations = places.registrations.wrapping_add(1);
-            let handle = u64::from(places.registrations) << 32 | (key.index as u64 + 1);
-            slot.registration = Some(Registration { handle, fd, interest: 0 });
+        let socket = *slot.socket.get_or_insert_with(|| self.sockets.borrow_mut().add(fd, key.index));
+        self.watch(socket, interest);
+    }
+
+    fn watch(&self, socket: u64, interest: u32) {
+        let changed = self.sockets.borrow_mut().set_interest(socket, interest);
+        if let Some(fd) = changed {
+            self.hooks.watch(socket, fd, interest);
         }
-        if let Some(registration) = &mut slot.registration
-            && registration.interest != interest
-        {
-            registration.interest = interest;
-            self.hooks.watch(registration.handle, registration.fd, interest);
+    }
+
+    fn unwatch(&self, socket: u64) {
+        let watched = self.sockets.borrow_mut().remove(socket);
+        if let Some(fd) = watched {
+            self.hooks.watch(socket, fd, 0);
         }
     }
 
     fn unregister(&self, slot: &mut Slot) {
-        if let Some(registration) = slot.registration.take()
-            && registration.interest != 0
-        {
-            self.hooks.watch(registration.handle, registration.fd, 0);
+        if let Some(socket) = slot.socket.take() {
+            self.unwatch(socket);
         }
     }
 
+    // Idle connections.
+
+    /// Keeps a connection for the next exchange, here if nobody waits for it.
+    fn keep(&self, slot: &mut Slot, link: Box<Link>, permit: Permit, now: Duration) {
+        let place = self.engine.place(slot.attempt.balancer, slot.attempt.member);
+        let pool = &self.engine.pools()[place];
+        let has_room = self.sockets.borrow().resting(place) < pool.settings().max_idle as usize;
+        if link.is_worn(pool.settings(), now) || pool.has_waiters() || !has_room {
+            self.unregister(slot);
+            return self.engine.check_in(pool, link, permit, now);
+        }
+        let fd = link.stream.as_raw_fd();
+        let mut sockets = self.sockets.borrow_mut();
+        let socket = slot.socket.take().unwrap_or_else(|| sockets.add(fd, 0));
+        sockets.rest(socket, place, link, permit, now);
+        drop(sockets);
+        pool.rest_elsewhere();
+        self.watch(socket, READABLE);
+        if pool.has_waiters() {
+            self.surrender(place, now);
+        } else if self.idle_due.get().is_none() {
+            self.idle_due.set(Some(now.saturating_add(pool.settings().idle_timeout)));
+            self.set_timer();
+        }
+    }
+
+    /// Lays the idle connections of a pool aside in it, where others find them. Whether there were any.
+    fn surrender(&self, place: usize, now: Duration) -> bool {
+        let pool = &self.engine.pools()[place];
+        let mut any = false;
+        loop {
+            let taken = self.sockets.borrow_mut().take_oldest(place, Duration::MAX);
+            let Some((handle, idle)) = taken else { return any };
+            any = true;
+            pool.wake_elsewhere();
+            self.unwatch(handle);
+            self.engine.check_in(pool, idle.link, idle.permit, now);
+        }
+    }
+
+    /// Gives up what others wait for.
+    fn hand_over(&self) {
+        let now = clock::now();
+        for (place, _) in self.engine.pools().iter().enumerate().filter(|(_, pool)| pool.has_waiters()) {
+            self.surrender(place, now);
+        }
+    }
+
+    /// Takes each connection that has been idle for so long.
+    fn each_idle(&self, now: Duration, take: impl Fn(u64, IdleLink)) {
+        let pools = self.sockets.borrow().pools();
+        for place in 0..pools {
+            let since = now.saturating_sub(self.engine.pools()[place].settings().idle_timeout);
+            loop {
+                let taken = self.sockets.borrow_mut().take_oldest(place, since);
+                let Some((handle, idle)) = taken else { break };
+                take(handle, idle);
+            }
+        }
+    }
+
+    /// Closes what has been idle for too long.
+    fn expire_idle(&self, now: Duration) {
+        self.each_idle(now, |handle, idle| self.close_idle(handle, idle));
+        let mut sockets = self.sockets.borrow_mut();
+        let due = (0..sockets.pools()).filter_map(|place| {
+            Some(sockets.oldest(place)?.saturating_add(self.engine.pools()[place].settings().idle_timeout))
+        });
+        let due = due.min();
+        self.idle_due.set(due);
+    }
+
+    /// Something came on an idle connection: whatever it is ends it.
+    fn look_at_idle(&self, handle: u64) {
+        let idle = self.sockets.borrow_mut().take_idle(handle, |link| !link.stream.is_quiet());
+        if let Some(idle) = idle {
+            self.close_idle(handle, idle);
+        }
+    }
+
+    fn close_idle(&self, handle: u64, idle: IdleLink) {
+        let pool = &self.engine.pools()[idle.pool];
+        self.unwatch(handle);
+        drop(idle.link);
+        pool.wake_elsewhere();
+        pool.discard(idle.permit);
+    }
+
     fn finish(&self, key: Key, mut slot: Box<Slot>, keep: bool, now: Duration) {
-        self.unregister(&mut slot);
-        if keep && slot.inbound.is_empty() {
-            slot.attempt.keep(&self.engine, now);
+        if keep
+            && slot.inbound.is_empty()
+            && let Some((link, permit)) = slot.attempt.take_clean(&self.engine)
+        {
+            self.keep(&mut slot, link, permit, now);
         }
         self.release(&mut slot, now);
         let (engine, balancer) = (&self.engine, slot.attempt.balancer);
@@ -713,6 +835,37 @@ impl EventLoop {
             events.end(&slot.lease.exchange, &address, &script);
         }
         self.forget(key, slot);
+    }
+}
+
+/// The idle connections of a loop, as an exchange of it looks for one.
+struct Idle<'a> {
+    own: &'a EventLoop,
+    exchange: usize,
+    now: Duration,
+    /// The handle of the one that was taken.
+    socket: Option<u64>,
+}
+
+impl OwnIdle for Idle<'_> {
+    fn take(&mut self, pool: usize, quiet: bool) -> Option<(Box<Link>, Permit)> {
+        let engine = &self.own.engine;
+        let oldest = self.now.checked_sub(engine.pools()[pool].settings().idle_timeout);
+        loop {
+            let taken = self.own.sockets.borrow_mut().reuse(pool, self.exchange, oldest.unwrap_or_default());
+            let (handle, idle) = taken?;
+            if quiet && !idle.link.stream.is_quiet() {
+                self.own.close_idle(handle, idle);
+                continue;
+            }
+            engine.pools()[pool].wake_elsewhere();
+            self.socket = Some(handle);
+            return Some((idle.link, idle.permit));
+        }
+    }
+
+    fn surrender(&mut self, pool: usize) -> bool {
+        self.own.surrender(pool, self.now)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod report;
 pub mod request;
 pub mod routes;
 mod scratch;
+mod sockets;
 pub mod start;
 pub mod values;
 

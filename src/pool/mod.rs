@@ -13,6 +13,7 @@ pub mod queue;
 pub mod settings;
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +69,7 @@ pub struct Pool<C> {
     health: Health,
     counters: Counters,
     idle_timeout: u64,
+    idle_elsewhere: AtomicU32,
 }
 
 impl<C> Pool<C> {
@@ -87,6 +89,7 @@ impl<C> Pool<C> {
             health: Health::new(milliseconds(restart_window), lease, random::bits()),
             counters: Counters::default(),
             idle_timeout: milliseconds(settings.idle_timeout),
+            idle_elsewhere: AtomicU32::new(0),
             address,
             settings,
         }
@@ -97,7 +100,7 @@ impl<C> Pool<C> {
     /// Without `allow_reuse` the connection will be a fresh one; at the limit an idle one is closed
     /// for it. One that has been idle for too long is closed instead of reused.
     pub fn checkout(&self, now: u64, allow_reuse: bool) -> Checkout<C> {
-        if self.permits.is_limited() && !self.queue.is_empty() {
+        if self.has_waiters() {
             return Checkout::Wait;
         }
         if allow_reuse && let Some((connection, since)) = self.idle.pop() {
@@ -241,9 +244,30 @@ impl<C> Pool<C> {
         self.permits.used()
     }
 
-    /// How many connections are idle.
+    /// How many connections are idle, wherever they are kept.
     pub fn idle(&self) -> usize {
-        self.idle.len()
+        self.idle.len() + self.idle_elsewhere() as usize
+    }
+
+    /// How many connections with permits of this pool are idle but not laid aside here.
+    pub fn idle_elsewhere(&self) -> u32 {
+        self.idle_elsewhere.load(SeqCst)
+    }
+
+    /// One more is idle elsewhere. Look at [`has_waiters`](Self::has_waiters) next: who began to wait
+    /// before this has not seen it.
+    pub fn rest_elsewhere(&self) {
+        self.idle_elsewhere.fetch_add(1, SeqCst);
+    }
+
+    /// One that was idle elsewhere is not any more.
+    pub fn wake_elsewhere(&self) {
+        self.idle_elsewhere.fetch_sub(1, SeqCst);
+    }
+
+    /// Whether anyone waits for a connection.
+    pub fn has_waiters(&self) -> bool {
+        self.permits.is_limited() && !self.queue.is_empty()
     }
 
     /// How many exchanges wait.

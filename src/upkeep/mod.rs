@@ -89,7 +89,7 @@ fn run(shared: &Shared, engine: &Weak<Engine>) {
         let mut left = false;
         for pool in engine.pools() {
             pool.expire_idle(now);
-            left |= pool.idle() > 0;
+            left |= pool.idle() > pool.idle_elsewhere() as usize;
         }
         if left {
             shared.lock().has_idle = true;

@@ -1,0 +1,188 @@
+//! An event loop of poll(2) as a host of fcgate's: it watches what it is asked to, and counts.
+#![allow(unsafe_code)]
+
+use fcgate::cgi::ResponseHead;
+use fcgate::drive::Request;
+use fcgate::drive::event_loop::{EventLoop, Events, Hooks, Key, READABLE, WRITABLE};
+use fcgate::exchange::{Cause, Exchange};
+use fcgate::gateway::Gateway;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+struct Watch {
+    sockets: RefCell<BTreeMap<u64, (RawFd, u32)>>,
+    calls: Cell<usize>,
+    timer: Cell<Option<Instant>>,
+}
+
+struct Host(Rc<Watch>);
+
+impl Hooks for Host {
+    fn watch(&self, socket: u64, fd: RawFd, interest: u32) {
+        self.0.calls.set(self.0.calls.get() + 1);
+        let mut sockets = self.0.sockets.borrow_mut();
+        if interest != 0 {
+            sockets.insert(socket, (fd, interest));
+            return;
+        }
+        // SAFETY: it looks at a descriptor.
+        assert_ne!(
+            unsafe { libc::fcntl(fd, libc::F_GETFD) },
+            -1,
+            "a socket was closed before its watch ended"
+        );
+        assert!(sockets.remove(&socket).is_some(), "a socket that is not watched is not watched any more");
+    }
+
+    fn timer(&self, after: Option<Duration>) {
+        self.0.timer.set(after.map(|after| Instant::now() + after));
+    }
+}
+
+/// What came of an exchange.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// It is over.
+    pub ended: Cell<bool>,
+    /// Why it failed, if it did.
+    pub cause: Cell<Option<Cause>>,
+    /// How often it was tried again.
+    pub retries: Cell<u32>,
+    /// The response's body.
+    pub body: RefCell<Vec<u8>>,
+    /// Whether its body is kept.
+    keeps: bool,
+}
+
+struct Shared(Rc<Outcome>);
+
+impl Events for Shared {
+    fn head(&self, _: &ResponseHead) -> bool {
+        true
+    }
+
+    fn data(&self, bytes: &[u8]) -> bool {
+        if self.0.keeps {
+            self.0.body.borrow_mut().extend_from_slice(bytes);
+        }
+        true
+    }
+
+    fn stderr_line(&self, _: &str) -> bool {
+        false
+    }
+
+    fn writable(&self) {}
+
+    fn complete(&self) {}
+
+    fn end(&self, exchange: &Exchange, _: &str, _: &str) {
+        self.0.cause.set(exchange.failure().map(|failure| failure.cause));
+        self.0.retries.set(exchange.retries());
+        self.0.ended.set(true);
+    }
+}
+
+/// An event loop and the exchanges in it.
+pub struct PollLoop {
+    own: EventLoop,
+    watch: Rc<Watch>,
+}
+
+impl PollLoop {
+    /// A loop with nothing in it.
+    pub fn new(gateway: &Gateway) -> Self {
+        let watch = Rc::<Watch>::default();
+        let own =
+            EventLoop::new(gateway.engine().clone(), Box::new(Host(Rc::clone(&watch)))).expect("a loop");
+        Self { own, watch }
+    }
+
+    /// The loop itself.
+    pub fn own(&self) -> &EventLoop {
+        &self.own
+    }
+
+    /// How often the host was asked to watch something, or not to any more.
+    pub fn watch_calls(&self) -> usize {
+        self.watch.calls.get()
+    }
+
+    /// How many sockets are watched, the loop's own waker aside.
+    pub fn watched(&self) -> usize {
+        self.watch.sockets.borrow().len() - 1
+    }
+
+    /// Starts an exchange on the first route.
+    pub fn start(&self, request: Request) -> (Key, Rc<Outcome>) {
+        self.start_as(request, true)
+    }
+
+    /// Starts an exchange whose body is only counted as come.
+    pub fn start_unread(&self, request: Request) -> Rc<Outcome> {
+        self.start_as(request, false).1
+    }
+
+    fn start_as(&self, request: Request, keeps: bool) -> (Key, Rc<Outcome>) {
+        let outcome = Rc::new(Outcome { keeps, ..Outcome::default() });
+        let route = self.own.engine().route(0).expect("a route");
+        let events = Rc::new(Shared(Rc::clone(&outcome)));
+        (self.own.start(route, request, events).expect("a request of ours is right"), outcome)
+    }
+
+    /// Waits for readiness or the timer, for so long at the most, and tells the loop.
+    pub fn turn(&self, most: Duration) {
+        let sockets: Vec<(u64, (RawFd, u32))> =
+            self.watch.sockets.borrow().iter().map(|(socket, what)| (*socket, *what)).collect();
+        let events = |interest: u32| {
+            (if interest & READABLE != 0 { libc::POLLIN } else { 0 })
+                | (if interest & WRITABLE != 0 { libc::POLLOUT } else { 0 })
+        };
+        let mut polled: Vec<libc::pollfd> = sockets
+            .iter()
+            .map(|(_, (fd, interest))| libc::pollfd { fd: *fd, events: events(*interest), revents: 0 })
+            .collect();
+        let timer = self.watch.timer.get().map_or(most, |at| at.saturating_duration_since(Instant::now()));
+        let milliseconds = timer.min(most).as_millis().min(1000) as i32 + 1;
+        // SAFETY: as many entries as are told, which live as long as the call.
+        unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, milliseconds) };
+        for ((socket, _), polled) in sockets.iter().zip(&polled) {
+            let readable = if polled.revents & !libc::POLLOUT != 0 { READABLE } else { 0 };
+            let writable = if polled.revents & !libc::POLLIN != 0 { WRITABLE } else { 0 };
+            if readable | writable != 0 {
+                self.own.ready(*socket, readable | writable);
+            }
+        }
+        if self.watch.timer.get().is_some_and(|at| at <= Instant::now()) {
+            self.watch.timer.set(None);
+            self.own.expire();
+        }
+    }
+
+    /// Runs until this holds.
+    ///
+    /// # Panics
+    ///
+    /// If it does not in the end.
+    pub fn run_until(&self, what: &str, condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < PATIENCE, "{what} did not happen");
+            self.turn(Duration::from_millis(50));
+        }
+    }
+
+    /// Runs an exchange to its end.
+    pub fn finish(&self, request: Request) -> Rc<Outcome> {
+        let (_, outcome) = self.start(request);
+        self.run_until("the end of an exchange", || outcome.ended.get());
+        outcome
+    }
+}
