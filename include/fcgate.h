@@ -1595,7 +1595,9 @@ int32_t fcgate_exchange_send(fcgate_exchange *exchange,
                              size_t *taken);
 
 /*
- Pauses the response (1) or takes it again (0). While paused, neither `head` nor `data` comes.
+ Pauses the response (1) or takes it again (0). While paused, neither `head` nor `data` comes: the
+ response is held in memory up to `response_memory`, with `response_body=spool` in a file up to
+ `response_file`, and only then the application has to wait. `end` comes when all has been given.
 
  # Safety
  `exchange` is NULL or an exchange that no other thread uses meanwhile.

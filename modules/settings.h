@@ -24,6 +24,8 @@ FCGATE_SETTING(request_memory, RequestMemory, ROUTE, SIZE, "64k", "How much of a
 FCGATE_SETTING(spool_directory, SpoolDirectory, ROUTE, PATH, "/tmp", "The directory of those files; it must be on a disk with room for the bodies of all requests.")
 FCGATE_SETTING(max_body_bytes, MaxBodyBytes, ROUTE, SIZE, "0", "The largest request body; a larger one gets a 413. 0 is no limit beside the server's own.")
 FCGATE_SETTING(response_memory, ResponseMemory, ROUTE, SIZE, "1m", "How much of a response is read ahead of a client that does not take it yet.")
+FCGATE_SETTING(response_body, ResponseBody, ROUTE, CHOICE, "stream", "Beyond response_memory, stream has the application wait for a client that is slow; spool takes the response to a file in spool_directory, so that a slow client does not hold a worker of it.")
+FCGATE_SETTING(response_file, ResponseFile, ROUTE, SIZE, "1g", "How much of a response that file may hold; beyond it the application waits.")
 FCGATE_SETTING(max_head_bytes, MaxHeadBytes, ROUTE, SIZE, "64k", "The largest response head; a larger one is a 502. Raise it for applications that send many cookies or debug fields.")
 FCGATE_SETTING(max_head_fields, MaxHeadFields, ROUTE, COUNT, "1000", "The most fields in a response head; more are a 502.")
 FCGATE_SETTING(retry_non_idempotent, RetryNonIdempotent, ROUTE, FLAG, "off", "Repeat POST and its like on a fresh connection as if they were GET. The application may then see such a request twice.")
@@ -55,8 +57,6 @@ FCGATE_LATER(rise, Rise)
 FCGATE_LATER(fall, Fall)
 FCGATE_LATER(share, Share)
 FCGATE_LATER(local_redirect, LocalRedirect)
-FCGATE_LATER(response_body, ResponseBody)
-FCGATE_LATER(response_file, ResponseFile)
 #undef FCGATE_LATER
 #endif
 #undef FCGATE_SETTING

@@ -82,7 +82,7 @@ fn lines_of_later_versions_are_refused_by_name() {
         let said = refused(&format!("<FcgateBalancer php>\nFcgatePool a:1\n{line}\n</FcgateBalancer>"));
         assert!(said.contains("comes with a later version"), "{line}: {said}");
     }
-    for line in ["FcgateShare 25%", "FcgateLocalRedirect on", "FcgateResponseBody spool"] {
+    for line in ["FcgateShare 25%", "FcgateLocalRedirect on"] {
         let said = refused(line);
         assert!(said.contains("comes with a later version"), "{line}: {said}");
     }

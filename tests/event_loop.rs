@@ -2,6 +2,7 @@
 
 use fcgate::config::Config;
 use fcgate::drive::{Fact, Request};
+use fcgate::exchange::Cause;
 use fcgate::gateway::Gateway;
 use fcgate_kit::{Application, PollLoop, Reply};
 use std::sync::Arc;
@@ -96,4 +97,69 @@ fn a_loop_ends_with_its_idle_connections() {
     application.wait_for_open_connections(0);
     let pool = &gateway.engine().pools()[0];
     assert_eq!((pool.idle(), pool.permits_used()), (0, 0));
+}
+
+/// More than sockets and memory hold.
+fn large() -> Vec<u8> {
+    (0..8 << 20).map(|at: u32| (at ^ at >> 9) as u8).collect()
+}
+
+/// A12, F9: with `response_body=spool` a client that takes nothing holds no worker, and gets it all.
+#[test]
+fn a_spooled_response_frees_the_application() {
+    let application = Application::unix().reply(Reply::page(200, large())).start();
+    let line = "max_connections=1 response_body=spool response_memory=64k";
+    let gateway = gateway(&format!("{} {line}", application.address()));
+    let own = PollLoop::new(&gateway);
+    let (slow, outcome) = own.start(request("GET"));
+    own.own().pause(slow, true);
+    own.run_until("the application is free", || gateway.engine().pools()[0].idle() == 1);
+    assert_eq!(own.finish(request("GET")).body.borrow().len(), large().len());
+    assert!(outcome.body.borrow().is_empty() && !outcome.ended.get());
+    own.own().pause(slow, false);
+    own.run_until("the end of the slow one", || outcome.ended.get());
+    assert_eq!(outcome.cause.get(), None);
+    assert!(*outcome.body.borrow() == large());
+    application.assert_no_violations();
+}
+
+/// A12: with `response_body=stream`, or when the file is full, the application waits for a client that
+/// takes nothing, and goes on with it.
+#[test]
+fn a_response_beyond_its_bounds_holds_the_application() {
+    for bound in ["response_body=stream", "response_body=spool response_file=256k"] {
+        let application = Application::unix().reply(Reply::page(200, large())).start();
+        let line = format!("max_connections=1 queue_timeout=200ms response_memory=64k {bound}");
+        let gateway = gateway(&format!("{} {line}", application.address()));
+        let own = PollLoop::new(&gateway);
+        let (slow, outcome) = own.start(request("GET"));
+        own.own().pause(slow, true);
+        assert_eq!(own.finish(request("GET")).cause.get(), Some(Cause::QueueTimeout), "{bound}");
+        own.own().pause(slow, false);
+        own.run_until("the end of the slow one", || outcome.ended.get());
+        assert_eq!(outcome.cause.get(), None);
+        assert!(*outcome.body.borrow() == large());
+        application.assert_no_violations();
+    }
+}
+
+/// F7: a client that leaves while its response is held, or gives it up, leaves nothing behind.
+#[test]
+fn what_is_held_goes_with_its_exchange() {
+    let application = Application::unix().reply(Reply::page(200, large())).start();
+    let gateway = gateway(&format!("{} max_connections=2 response_body=spool", application.address()));
+    let own = PollLoop::new(&gateway);
+    let pool = &gateway.engine().pools()[0];
+    let (freed, outcome) = own.start(request("GET"));
+    own.own().pause(freed, true);
+    own.run_until("all of it is held", || pool.idle() == 1);
+    own.own().free(freed);
+    assert!(!outcome.ended.get());
+
+    let (aborted, outcome) = own.start(request("GET"));
+    own.own().pause(aborted, true);
+    own.run_until("all of it is held", || pool.idle() == 1);
+    own.own().abort(aborted);
+    assert_eq!((outcome.ended.get(), outcome.cause.get()), (true, Some(Cause::Aborted)));
+    assert_eq!((pool.idle(), pool.permits_used()), (1, 1));
 }

@@ -259,8 +259,6 @@ static const char *elsewhere(const setting_t *setting)
         {&settings[SETTING_document_root], "Apache's own DocumentRoot and Alias say where the files are"},
         {&settings[SETTING_index], "Apache's own DirectoryIndex says which file answers for a directory"},
         {&settings[SETTING_extension], "FcgateMap says which extension is a script's"},
-        {&settings[SETTING_response_memory], "nothing is read ahead in Apache: a client that does not take its"
-                                             " response holds the application back"},
     };
 
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {

@@ -60,7 +60,7 @@ fn camel_case(name: &str) -> String {
 }
 
 /// Settings that Apache has under a name of its own, or that nothing asks for there.
-const NOT_IN_APACHE: [&str; 4] = ["document_root", "index", "extension", "response_memory"];
+const NOT_IN_APACHE: [&str; 3] = ["document_root", "index", "extension"];
 /// What a .htaccess file may have of them.
 const IN_HTACCESS: [&str; 2] = ["preset", "error_override"];
 

@@ -26,6 +26,6 @@ pub mod suggest;
 pub use builder::{BalancerId, Config, PoolId, RouteId};
 pub use error::ConfigError;
 pub use freeze::{BalancerConfig, Frozen, PoolConfig, RouteConfig};
-pub use route::{Flush, RequestBody, RouteSettings};
+pub use route::{Flush, RequestBody, ResponseBody, RouteSettings};
 pub use setting::{Kind, Scope, Setting};
 pub use settings::SETTINGS;

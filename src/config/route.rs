@@ -3,6 +3,16 @@
 use crate::cgi::EnvironmentSettings;
 use std::time::Duration;
 
+/// What happens to a response that the client does not take as fast as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ResponseBody {
+    /// The application waits once so much of it is held in memory.
+    #[default]
+    Stream,
+    /// It goes on to an unlinked file, so that a slow client does not hold a worker of the application.
+    Spool,
+}
+
 /// What happens to a request body whose length is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum RequestBody {
@@ -49,6 +59,10 @@ pub struct RouteSettings {
     pub max_body_bytes: u64,
     /// Response bytes kept aside while the host still writes the request (level B).
     pub response_memory: u64,
+    /// Where what goes beyond that is kept.
+    pub response_body: ResponseBody,
+    /// How much of a response may lie in a file.
+    pub response_file: u64,
     /// Largest response head.
     pub max_head_bytes: u64,
     /// Most fields in a response head.
@@ -86,6 +100,8 @@ impl Default for RouteSettings {
             spool_directory: "/tmp".into(),
             max_body_bytes: 0,
             response_memory: 1 << 20,
+            response_body: ResponseBody::Stream,
+            response_file: 1 << 30,
             max_head_bytes: 64 << 10,
             max_head_fields: 1000,
             retry_non_idempotent: false,

@@ -4,7 +4,7 @@
 //! of the C API and the parser of every value read this table and nothing else.
 
 use super::error::ConfigError;
-use super::route::{Flush, RequestBody, RouteSettings};
+use super::route::{Flush, RequestBody, ResponseBody, RouteSettings};
 use super::setting::{Field, Setting, Target};
 use super::suggest::nearest;
 use crate::balancer::{BalancerSettings, Method};
@@ -204,6 +204,22 @@ pub static SETTINGS: &[Setting] = &[
         "How much of a response is read ahead of a client that does not take it yet.",
     ),
     route(
+        "response_body",
+        "stream",
+        Choice(&[
+            ("stream", |route| route.response_body = ResponseBody::Stream),
+            ("spool", |route| route.response_body = ResponseBody::Spool),
+        ]),
+        "Beyond response_memory, stream has the application wait for a client that is slow; spool takes the \
+         response to a file in spool_directory, so that a slow client does not hold a worker of it.",
+    ),
+    route(
+        "response_file",
+        "1g",
+        Size { least: 0, most: MAX_FILE, set: |route, size| route.response_file = size },
+        "How much of a response that file may hold; beyond it the application waits.",
+    ),
+    route(
         "max_head_bytes",
         "64k",
         Size { least: 256, most: 16 << 20, set: |route, size| route.max_head_bytes = size },
@@ -392,8 +408,6 @@ const LATER: &[Later] = &[
     later("fall", None),
     later("share", Some("100%")),
     later("local_redirect", Some("off")),
-    later("response_body", None),
-    later("response_file", None),
 ];
 
 /// The setting of a name.
@@ -557,6 +571,8 @@ mod tests {
             spool_directory: "/77".into(),
             max_body_bytes: 77,
             response_memory: 77,
+            response_body: ResponseBody::Spool,
+            response_file: 77,
             max_head_bytes: 77,
             max_head_fields: 77,
             retry_non_idempotent: true,

@@ -9,7 +9,7 @@ use super::attempt::{Attempt, Got, NoneOwn};
 use super::engine::Engine;
 use super::forward::GiveUp;
 use super::scratch::Lease;
-use crate::exchange::{Action, Closed, SLICES, Wait};
+use crate::exchange::{Action, Cause, Closed, SLICES, Wait};
 use crate::os::clock;
 use crate::os::socket::{self, Connect, Interest, Mode, Stream};
 use crate::protocol::{HEADER_LEN, Header, RecordType};
@@ -84,6 +84,8 @@ pub struct Blocking {
     now: Duration,
     inbound: Range<usize>,
     unflushed: bool,
+    /// The host holds bytes for its client: a pause is also when the client takes more.
+    client_blocked: bool,
     wants_pauses: bool,
 }
 
@@ -109,6 +111,7 @@ impl Blocking {
             now,
             inbound: 0..0,
             unflushed: false,
+            client_blocked: false,
             wants_pauses,
         }
     }
@@ -141,13 +144,10 @@ impl Blocking {
                 Action::Body => self.read_body(),
                 Action::Transmit => self.transmit(),
                 Action::Receive { may_block } => {
-                    if may_block && self.unflushed {
-                        self.unflushed = false;
-                        if !self.receive(true) {
-                            return Progress::Pause;
-                        }
-                    } else {
-                        self.receive(!may_block);
+                    let tells_pause = may_block && std::mem::take(&mut self.unflushed);
+                    let received = self.receive(!may_block || tells_pause || self.client_blocked);
+                    if tells_pause && !received {
+                        return Progress::Pause;
                     }
                 }
                 Action::Wait(wait) => {
@@ -155,7 +155,9 @@ impl Blocking {
                         self.unflushed = false;
                         return Progress::Pause;
                     }
-                    self.wait(&wait, client);
+                    if self.wait(&wait, client) {
+                        return Progress::Pause;
+                    }
                 }
                 Action::Abort => self.send_abort(),
                 Action::Finish { keep } => {
@@ -374,7 +376,8 @@ impl Blocking {
         true
     }
 
-    fn wait(&mut self, wait: &Wait, client: &mut dyn Client) {
+    /// Waits. Returns whether the client takes what its host holds for it.
+    fn wait(&mut self, wait: &Wait, client: &mut dyn Client) -> bool {
         let left = wait.until.map_or(CLIENT_SLICE, |until| until.saturating_sub(self.now).min(CLIENT_SLICE));
         if wait.permit {
             if let Some(parker) = &self.parker {
@@ -382,13 +385,12 @@ impl Blocking {
             }
             self.now = clock::now();
             let got = self.attempt.take_grant(&self.engine, &mut self.scratch.exchange, self.now);
-            if got != Got::Nothing {
-                return;
-            }
-            if client.fd().is_some_and(socket::client_gone) || client.is_gone() {
+            let is_gone =
+                |client: &mut dyn Client| client.fd().is_some_and(socket::client_gone) || client.is_gone();
+            if got == Got::Nothing && is_gone(client) {
                 self.scratch.exchange.handle_client_gone(self.now);
             }
-            return;
+            return false;
         }
         let application = match (&self.attempt.link, &self.connecting) {
             (Some(link), _) => link.stream.as_raw_fd(),
@@ -396,8 +398,9 @@ impl Blocking {
             (None, None) => -1,
         };
         let application = if wait.readable || wait.writable { application } else { -1 };
-        let interest = Interest { readable: wait.readable, writable: wait.writable };
-        let fd = client.fd().filter(|_| wait.client);
+        let client_writable = self.client_blocked;
+        let interest = Interest { readable: wait.readable, writable: wait.writable, client_writable };
+        let fd = client.fd().filter(|_| wait.client || client_writable);
         let ready = socket::poll_two(application, interest, fd, Some(left)).unwrap_or_default();
         self.now = clock::now();
         if ready.readable || ready.writable {
@@ -406,6 +409,7 @@ impl Blocking {
         if wait.client && (ready.client_gone || !ready.readable && client.is_gone()) {
             self.scratch.exchange.handle_client_gone(self.now);
         }
+        ready.client_writable
     }
 
     fn send_abort(&mut self) {
@@ -433,9 +437,19 @@ impl Blocking {
         std::mem::take(&mut self.request_body)
     }
 
+    /// Whether the host holds bytes for its client, and is to be told when it takes more.
+    pub(super) fn set_client_blocked(&mut self, blocked: bool) {
+        self.client_blocked = blocked;
+    }
+
     /// The host's client is gone.
     pub(super) fn client_gone(&mut self) {
         self.scratch.exchange.handle_client_gone(self.now);
+    }
+
+    /// The exchange is over, but its host could not pass on what it held of the response.
+    pub(super) fn undelivered(&mut self, cause: Cause) {
+        self.scratch.exchange.handle_undelivered(self.now, cause, 0);
     }
 
     /// Gives the exchange up, if it is not over.

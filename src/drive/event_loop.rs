@@ -8,13 +8,13 @@
 use super::attempt::{Attempt, Got, OwnIdle};
 use super::blocking::is_exhaustion;
 use super::engine::{Engine, KeepsIdle, Link};
-use super::forward::{log_stderr, report_end, report_start};
+use super::forward::{log_stderr, log_unspooled, report_end, report_start};
 use super::request::Request;
 use super::routes::Route;
 use super::scratch::Lease;
 use super::sockets::{IdleLink, Owner, Sockets};
 use super::start::{self, StartError};
-use crate::exchange::{Action, Closed, Exchange, SLICES, Wait};
+use crate::exchange::{Action, Cause, Closed, Exchange, SLICES, Wait};
 use crate::os::event::Event;
 use crate::os::socket::{Connect, Mode, Stream};
 use crate::os::{SocketAddress, clock};
@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use super::held::Held;
 use super::loop_host::Control;
 pub use super::loop_host::{Events, Hooks};
 
@@ -55,6 +56,12 @@ struct Slot {
     connecting: Option<Stream>,
     address: usize,
     inbound: Range<usize>,
+    /// What the host has not taken yet.
+    held: Held,
+    /// The exchange is paused, because no more can be held.
+    full: bool,
+    /// The exchange is over, but the host does not know it yet.
+    over: bool,
     drained: bool,
     /// The handle of its socket, if the host knows it.
     socket: Option<u64>,
@@ -159,6 +166,9 @@ impl EventLoop {
             connecting: None,
             address: 0,
             inbound: 0..0,
+            held: Held::default(),
+            full: false,
+            over: false,
             drained: false,
             socket: None,
             deadline: None,
@@ -280,10 +290,7 @@ impl EventLoop {
 
     /// Pauses or resumes the response.
     pub fn pause(&self, key: Key, paused: bool) {
-        self.with_control(key, |control| {
-            control.paused.set(paused);
-            control.pause_changed.set(true);
-        });
+        self.with_control(key, |control| control.paused.set(paused));
     }
 
     /// Gives an exchange up; its `end` still comes.
@@ -451,13 +458,31 @@ impl EventLoop {
                 return self.forget(key, slot);
             }
             if slot.control.aborted.take() {
-                slot.lease.exchange.handle_abort(now);
+                give_up(&mut slot, now);
             }
-            if slot.control.pause_changed.take() {
-                slot.lease.exchange.handle_pause(now, slot.control.paused.get());
+            if !slot.control.paused.get() && !slot.held.is_empty() {
+                if budget == 0 {
+                    slot.deadline = Some(now);
+                    return self.put_back(key, slot);
+                }
+                budget -= 1;
+                self.give_held(&mut slot, now);
+                continue;
+            }
+            if slot.over {
+                if slot.held.is_empty() {
+                    return self.tell_end(key, slot);
+                }
+                slot.deadline = None;
+                return self.put_back(key, slot);
+            }
+            let full = slot.held.is_full(self.engine.settings(slot.route));
+            if full != slot.full {
+                slot.full = full;
                 slot.drained = false;
+                slot.lease.exchange.handle_pause(now, full);
             }
-            if !slot.control.paused.get() && self.deliver(&mut slot, now) {
+            if !full && self.deliver(&mut slot, now) {
                 continue;
             }
             match slot.lease.exchange.poll_action(now) {
@@ -498,7 +523,7 @@ impl EventLoop {
                     return self.put_back(key, slot);
                 }
                 Action::Abort => send_abort(&mut slot),
-                Action::Finish { keep } => return self.finish(key, slot, keep, now),
+                Action::Finish { keep } => self.finish(&mut slot, keep, now),
             }
         }
     }
@@ -555,20 +580,61 @@ impl EventLoop {
                 scratch.exchange.handle_caught_stderr(now);
             }
         }
-        let control = &slot.control;
-        if given.head {
+        let (control, held) = (&slot.control, &mut slot.held);
+        let holds = || control.paused.get();
+        if given.head && holds() {
+            held.head = true;
+        } else if given.head {
             goes_on &= events.head(&scratch.exchange.response.head);
         }
         if goes_on && !given.body.is_empty() && !control.freed.get() {
-            goes_on &= events.data(given.body);
+            if holds() {
+                if let Err(error) = held.push(given.body, self.engine.settings(slot.route)) {
+                    log_unspooled(&self.engine, slot.attempt.balancer, &error);
+                }
+            } else {
+                goes_on &= events.data(given.body);
+            }
         }
         if goes_on && given.complete && !control.freed.get() {
-            events.complete();
+            if held.is_empty() {
+                events.complete();
+            } else {
+                held.complete = true;
+            }
         }
         if !goes_on {
             scratch.exchange.handle_abort(now);
         }
         true
+    }
+
+    /// Gives the host the next of what is held for it.
+    fn give_held(&self, slot: &mut Slot, now: Duration) {
+        let (events, held) = (&slot.events, &mut slot.held);
+        let exchange = &mut slot.lease.exchange;
+        let goes_on = if std::mem::take(&mut held.head) {
+            events.head(&exchange.response.head)
+        } else {
+            match held.next() {
+                Ok(Some(piece)) => events.data(piece),
+                Ok(None) => {
+                    if std::mem::take(&mut held.complete) {
+                        events.complete();
+                    }
+                    true
+                }
+                Err(error) => {
+                    *held = Held::default();
+                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                    exchange.handle_out_of_resources(now, errno);
+                    return exchange.handle_undelivered(now, Cause::Resources, errno);
+                }
+            }
+        };
+        if !goes_on {
+            give_up(slot, now);
+        }
     }
 
     fn acquire(&self, key: Key, slot: &mut Slot, now: Duration, reuse: bool) {
@@ -812,28 +878,31 @@ impl EventLoop {
         pool.discard(idle.permit);
     }
 
-    fn finish(&self, key: Key, mut slot: Box<Slot>, keep: bool, now: Duration) {
+    /// Gives back what the exchange held of its pool. Its host learns of it when it has taken all.
+    fn finish(&self, slot: &mut Slot, keep: bool, now: Duration) {
         if keep
             && slot.inbound.is_empty()
             && let Some((link, permit)) = slot.attempt.take_clean(&self.engine)
         {
-            self.keep(&mut slot, link, permit, now);
+            self.keep(slot, link, permit, now);
         }
-        self.release(&mut slot, now);
+        self.release(slot, now);
         let (engine, balancer) = (&self.engine, slot.attempt.balancer);
         let events = Rc::clone(&slot.events);
-        let scratch = &mut *slot.lease;
-        scratch.stderr.finish(|line| {
+        slot.lease.stderr.finish(|line| {
             if !events.stderr_line(line) {
                 log_stderr(engine, balancer, &slot.request, line);
             }
         });
+        slot.over = true;
+    }
+
+    fn tell_end(&self, key: Key, slot: Box<Slot>) {
         let script = start::script(&slot.lease, start::target(&slot.request));
-        report_end(engine, slot.route, &slot.lease.exchange, || script.clone());
+        report_end(&self.engine, slot.route, &slot.lease.exchange, || script.clone());
         let address = self.address(&slot);
-        if !slot.control.freed.get() {
-            events.end(&slot.lease.exchange, &address, &script);
-        }
+        let events = Rc::clone(&slot.events);
+        events.end(&slot.lease.exchange, &address, &script);
         self.forget(key, slot);
     }
 }
@@ -872,6 +941,15 @@ impl OwnIdle for Idle<'_> {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// The host wants no more of the exchange.
+fn give_up(slot: &mut Slot, now: Duration) {
+    let exchange = &mut slot.lease.exchange;
+    exchange.handle_abort(now);
+    if !std::mem::take(&mut slot.held).is_empty() {
+        exchange.handle_undelivered(now, Cause::Aborted, 0);
     }
 }
 

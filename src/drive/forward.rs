@@ -2,15 +2,17 @@
 
 use super::blocking::{Blocking, Client, Progress};
 use super::engine::Engine;
+use super::held::Held;
 use super::log::Level;
 use super::report;
 use super::request::Request;
 use super::routes::Route;
 use super::start::{self, StartError};
 use crate::cgi::ResponseHead;
-use crate::config::Flush;
+use crate::config::{Flush, ResponseBody};
 use crate::exchange::{Cause, Exchange, Limits};
-use crate::os::clock;
+use crate::os::{client_takes, clock};
+use std::io;
 use std::sync::Arc;
 
 /// Why the host goes on no further.
@@ -117,41 +119,93 @@ fn take_body(
 }
 
 fn run(exchange: &mut Blocking, host: &mut dyn Host, route: Route, request: &Request) {
-    let flushes = host.wants_flush() && exchange.engine().settings(route).flush == Flush::On;
+    let engine = Arc::clone(exchange.engine());
+    let settings = engine.settings(route);
+    let flushes = host.wants_flush() && settings.flush == Flush::On;
+    let spools = settings.response_body == ResponseBody::Spool && host.fd().is_some();
+    let mut held = Held::default();
     let mut client_gone = false;
     loop {
         let progress = exchange.advance(&mut AsClient(host));
+        let holds = !held.is_empty();
         let mut result = Ok(());
         match progress {
-            Progress::Finished => break,
+            Progress::Finished if held.is_empty() || client_gone => break,
+            Progress::Finished => result = give_held(&mut held, host, |_, _| true),
             Progress::Given { stderr, .. } if client_gone => {
                 take_stderr(exchange, stderr, host, route, request);
             }
             Progress::Pause if client_gone => {}
-            Progress::Pause => result = host.flush(),
+            Progress::Pause => {
+                result = give_held(&mut held, host, |_, host| takes(host)).and_then(|()| host.flush());
+            }
             Progress::Body => {
                 exchange.host_body(|buffer| host.body(buffer));
             }
             Progress::Given { stderr, head, body, complete } => {
                 take_stderr(exchange, stderr, host, route, request);
-                let head = head.then_some(&exchange.scratch.exchange.response.head);
-                result = give(host, head, &exchange.scratch.received[body], complete, flushes);
+                let scratch = &exchange.scratch;
+                let head = head.then_some(&scratch.exchange.response.head);
+                let body = &scratch.received[body];
+                result = if spools && (!held.is_empty() || !body.is_empty() && !takes(host)) {
+                    if let Err(error) = held.push(body, settings) {
+                        log_unspooled(&engine, route.balancer, &error);
+                    }
+                    held.complete |= complete;
+                    head.map_or(Ok(()), |head| host.head(head))
+                        .and_then(|()| give_held(&mut held, host, |held, _| held.is_full(settings)))
+                } else {
+                    give(host, head, body, complete, flushes)
+                };
             }
         }
+        exchange.set_client_blocked(!held.is_empty());
         match result {
             Ok(()) => {}
             Err(GiveUp::ClientGone) => {
                 client_gone = true;
+                held = Held::default();
                 exchange.client_gone();
+                if holds {
+                    exchange.undelivered(Cause::ClientGone);
+                }
             }
             Err(GiveUp::Aborted) => {
                 exchange.abort();
+                if holds {
+                    exchange.undelivered(Cause::Aborted);
+                }
                 break;
             }
         }
     }
-    let (engine, balancer) = (Arc::clone(exchange.engine()), exchange.balancer());
+    let balancer = exchange.balancer();
     exchange.scratch.stderr.finish(|line| give_line(&engine, balancer, host, request, line));
+}
+
+/// Whether the client takes more at once.
+fn takes(host: &dyn Host) -> bool {
+    host.fd().is_none_or(client_takes)
+}
+
+/// Gives the host what is held for it, while `goes_on`.
+fn give_held(
+    held: &mut Held,
+    host: &mut dyn Host,
+    goes_on: impl Fn(&Held, &dyn Host) -> bool,
+) -> Result<(), GiveUp> {
+    while !held.is_empty() && goes_on(held, host) {
+        match held.next() {
+            Ok(Some(piece)) => host.data(piece)?,
+            // Its file can't be read.
+            Err(_) => return Err(GiveUp::Aborted),
+            Ok(None) => {
+                *held = Held::default();
+                host.complete()?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives the host what has come of the response.
@@ -223,6 +277,17 @@ pub(super) fn log_stderr(engine: &Engine, balancer: usize, request: &Request, li
     engine.log.write(
         Level::Notice,
         &format!("{}: application: {line}; request {target}", engine.balancer_name(balancer)),
+    );
+}
+
+/// Writes to the log why a response waits in spite of `response_body=spool`.
+pub(super) fn log_unspooled(engine: &Engine, balancer: usize, error: &io::Error) {
+    let name = engine.balancer_name(balancer);
+    engine.log.write(
+        Level::Warning,
+        &format!(
+            "{name}: a response can't be laid aside: {error}; the application waits for its client; see spool_directory"
+        ),
     );
 }
 

@@ -36,7 +36,6 @@ pub(super) struct Control {
     pub freed: Cell<bool>,
     pub aborted: Cell<bool>,
     pub paused: Cell<bool>,
-    pub pause_changed: Cell<bool>,
     /// Body bytes from the host that the exchange has not asked for yet.
     pub pending: RefCell<Vec<u8>>,
     pub body_ended: Cell<bool>,

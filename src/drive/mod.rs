@@ -6,6 +6,7 @@ pub mod body;
 pub mod engine;
 pub mod event_loop;
 pub mod forward;
+mod held;
 pub mod log;
 pub mod loop_host;
 pub mod param_files;

@@ -60,7 +60,7 @@ fn wait(stream: &Stream, until: Duration, readable: bool) -> io::Result<bool> {
         if left.is_zero() {
             return Ok(false);
         }
-        let interest = Interest { readable, writable: !readable };
+        let interest = Interest { readable, writable: !readable, ..Interest::default() };
         match poll_two(stream.as_raw_fd(), interest, None, Some(left)) {
             Ok(ready) if ready.readable || ready.writable => return Ok(true),
             Ok(_) => {}

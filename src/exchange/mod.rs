@@ -615,6 +615,16 @@ impl Exchange {
         self.abort(now, Cause::ClientGone);
     }
 
+    /// The exchange is over, but the host was not given all that came of the response, and will not be:
+    /// its client is gone, it gave up, or what was held can't be read.
+    pub fn handle_undelivered(&mut self, now: Duration, cause: Cause, errno: i32) {
+        if self.step == Step::Finished && self.failure.is_none() {
+            self.step = Step::Flow;
+            self.last_errno = errno;
+            self.fail(now, cause);
+        }
+    }
+
     /// The host gives the exchange up.
     pub fn handle_abort(&mut self, now: Duration) {
         self.abort(now, Cause::Aborted);

@@ -41,12 +41,14 @@ pub enum Connect {
 }
 
 /// What to wait for on the application's socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
     /// Wake when there is something to receive, or the end.
     pub readable: bool,
     /// Wake when there is room to send.
     pub writable: bool,
+    /// Wake when there is room to send to the client.
+    pub client_writable: bool,
 }
 
 /// What a wait brought; all false when the time has passed.
@@ -58,6 +60,8 @@ pub struct Ready {
     pub writable: bool,
     /// The client has closed, or its connection failed.
     pub client_gone: bool,
+    /// The client takes more.
+    pub client_writable: bool,
 }
 
 /// One socket to an application; closed when dropped.
@@ -240,6 +244,13 @@ pub fn client_gone(fd: RawFd) -> bool {
     (ready > 0 && client.revents & GONE != 0) || (PEER_CLOSED == 0 && matches!(peek(fd), Ok(0)))
 }
 
+/// Whether a send to the client would go at once; also where it would fail.
+pub fn client_takes(fd: RawFd) -> bool {
+    let mut client = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one valid pollfd; does not wait.
+    unsafe { libc::poll(&mut client, 1, 0) > 0 }
+}
+
 /// Waits for the application's socket and for the client's end together, at most so long (rounded
 /// up to a millisecond; `None`: as long as it takes). `Interrupted` when a signal came first.
 pub fn poll_two(
@@ -255,10 +266,11 @@ pub fn poll_two(
     if interest.writable {
         events |= libc::POLLOUT;
     }
+    let for_client = PEER_CLOSED | if interest.client_writable { libc::POLLOUT } else { 0 };
     let mut entries = [
         libc::pollfd { fd: application, events, revents: 0 },
         // A negative descriptor is passed over.
-        libc::pollfd { fd: client.unwrap_or(-1), events: PEER_CLOSED, revents: 0 },
+        libc::pollfd { fd: client.unwrap_or(-1), events: for_client, revents: 0 },
     ];
     let timeout =
         timeout.map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
@@ -271,6 +283,7 @@ pub fn poll_two(
         readable: failed || application & (libc::POLLIN | libc::POLLHUP) != 0,
         writable: failed || application & (libc::POLLOUT | libc::POLLHUP) != 0,
         client_gone: client & GONE != 0,
+        client_writable: client & libc::POLLOUT != 0,
     })
 }
 
@@ -342,8 +355,8 @@ mod tests {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{self, UnixListener, UnixStream};
 
-    const BOTH: Interest = Interest { readable: true, writable: true };
-    const READ: Interest = Interest { readable: true, writable: false };
+    const BOTH: Interest = Interest { readable: true, writable: true, client_writable: false };
+    const READ: Interest = Interest { readable: true, writable: false, client_writable: false };
     const SLICE: Duration = Duration::from_millis(1);
 
     fn abstract_listener() -> (UnixListener, SocketAddress) {
@@ -364,7 +377,7 @@ mod tests {
     fn finish(stream: &Stream, address: &SocketAddress) -> io::Result<Connect> {
         match stream.connect(address)? {
             Connect::InProgress => {
-                let interest = Interest { readable: false, writable: true };
+                let interest = Interest { writable: true, ..Interest::default() };
                 assert!(poll_two(stream.as_raw_fd(), interest, None, None).unwrap().writable);
                 stream.finish_connect(address)
             }
@@ -501,7 +514,7 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        let interest = Interest { readable: false, writable: true };
+        let interest = Interest { writable: true, ..Interest::default() };
         let ready = poll_two(stream.as_raw_fd(), interest, None, Some(Duration::ZERO)).unwrap();
         assert_eq!(ready, Ready::default());
         drop(stream);
@@ -546,6 +559,10 @@ mod tests {
         let ready = poll_two(stream.as_raw_fd(), READ, Some(server.as_raw_fd()), None).unwrap();
         assert_eq!(ready, Ready { client_gone: true, ..Ready::default() });
         assert!(client_gone(server.as_raw_fd()));
+        let interest = Interest { client_writable: true, ..READ };
+        let ready = poll_two(stream.as_raw_fd(), interest, Some(server.as_raw_fd()), None).unwrap();
+        assert_eq!(ready, Ready { client_gone: true, client_writable: true, ..Ready::default() });
+        assert!(client_takes(server.as_raw_fd()));
 
         let (client, server) = connect();
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
@@ -562,7 +579,7 @@ mod tests {
 
         peer.write_all(b"x").unwrap();
         let ready = poll_two(stream.as_raw_fd(), BOTH, None, None).unwrap();
-        assert_eq!(ready, Ready { readable: true, writable: true, client_gone: false });
+        assert_eq!(ready, Ready { readable: true, writable: true, ..Ready::default() });
         drop(peer);
         assert!(poll_two(stream.as_raw_fd(), READ, None, None).unwrap().readable);
     }
