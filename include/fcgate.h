@@ -449,6 +449,12 @@
 #define FCGATE_FILE_EXISTS 20
 
 /*
+ The prefix of the path by which the server chose the application: `/git`. Preset plain splits the
+ path at the next `/` behind it.
+ */
+#define FCGATE_PREFIX 21
+
+/*
  A length that is not known beforehand.
  */
 #define FCGATE_LENGTH_UNKNOWN UINT64_MAX

@@ -57,6 +57,9 @@ pub const FCGATE_HTTPS: u32 = 19;
 /// `on` if FCGATE_FILE is a regular file, `off` if not, where the server has looked already. Left
 /// out: fcgate looks.
 pub const FCGATE_FILE_EXISTS: u32 = 20;
+/// The prefix of the path by which the server chose the application: `/git`. Preset plain splits the
+/// path at the next `/` behind it.
+pub const FCGATE_PREFIX: u32 = 21;
 
 // cbindgen writes literals only, so that the numbers stand here and there; this keeps them one.
 const _: () = {
@@ -80,6 +83,7 @@ const _: () = {
     assert!(FCGATE_REDIRECT_STATUS == Fact::RedirectStatus as u32);
     assert!(FCGATE_HTTPS == Fact::Https as u32);
     assert!(FCGATE_FILE_EXISTS == Fact::FileExists as u32);
+    assert!(FCGATE_PREFIX == Fact::Prefix as u32);
 };
 
 /// A length that is not known beforehand.

@@ -298,6 +298,9 @@ impl Environment {
                 script_file.extend_from_slice(settings.script.as_bytes());
                 (&b""[..], &path[..])
             }
+            (Preset::Plain, _) if facts.prefix.is_some() => {
+                script::split_prefix(path, facts.prefix.unwrap_or_default())
+            }
             (_, Some(file)) => {
                 script_file.extend_from_slice(file);
                 let info = facts.path_info.unwrap_or_default();

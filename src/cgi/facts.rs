@@ -76,6 +76,8 @@ pub struct Facts<'a> {
     pub file_exists: Option<bool>,
     /// What of the path follows the script, where the host split it.
     pub path_info: Option<&'a [u8]>,
+    /// The prefix of the path by which the host chose the application.
+    pub prefix: Option<&'a [u8]>,
     /// The status of an internal redirect.
     pub redirect_status: Option<&'a [u8]>,
     /// The header fields, as they came.
@@ -112,6 +114,7 @@ impl Default for Facts<'_> {
             file: None,
             file_exists: None,
             path_info: None,
+            prefix: None,
             redirect_status: None,
             headers: NO_PAIRS,
             variables: NO_PAIRS,

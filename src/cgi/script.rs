@@ -136,6 +136,17 @@ pub fn split_script<'a>(
     path.split_at(first.unwrap_or(path.len()))
 }
 
+/// Splits a path at the first `/` behind a prefix. Under the prefix `/` all of it is path info.
+pub fn split_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> (&'a [u8], &'a [u8]) {
+    match path.strip_prefix(prefix) {
+        Some(rest) if prefix != b"/" => {
+            let name = memchr::memchr(b'/', rest).map_or(path.len(), |at| prefix.len() + at);
+            path.split_at(name)
+        }
+        _ => path.split_at(0),
+    }
+}
+
 /// Puts root and path, which begins with `/`, together.
 pub fn join(root: &[u8], path: &[u8], out: &mut Vec<u8>) {
     out.clear();
@@ -245,6 +256,23 @@ mod tests {
             assert!(check_path(&[b'/', byte]).is_err());
         }
         assert!(check_path("/ä b".as_bytes()).is_ok());
+    }
+
+    /// X6: an application below a prefix has the prefix for its name, and the rest is path info.
+    #[test]
+    fn a_path_is_split_behind_its_prefix() {
+        for (path, prefix, name) in [
+            ("/git/a.git/info", "/git", "/git"),
+            ("/git", "/git", "/git"),
+            ("/gitweb/x", "/git", "/gitweb"),
+            ("/cgi/a/b", "/cgi/", "/cgi/a"),
+            ("/a/b", "/", ""),
+            ("/a/b", "", ""),
+            ("/other", "/git", ""),
+        ] {
+            let split = split_prefix(path.as_bytes(), prefix.as_bytes());
+            assert_eq!(split, (name.as_bytes(), &path.as_bytes()[name.len()..]), "{path} {prefix}");
+        }
     }
 
     /// X10: a root is mapped at the border of a path component only.

@@ -50,11 +50,13 @@ pub enum Fact {
     Https = 19,
     /// Whether the file is a regular one: `on` or `off`.
     FileExists = 20,
+    /// The prefix of the path by which the host chose the application.
+    Prefix = 21,
 }
 
 impl Fact {
     /// All facts, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Method,
         Self::Target,
         Self::Path,
@@ -75,6 +77,7 @@ impl Fact {
         Self::RedirectStatus,
         Self::Https,
         Self::FileExists,
+        Self::Prefix,
     ];
 
     /// The fact of a number.
@@ -208,6 +211,7 @@ impl Request {
             file: self.get(Fact::File),
             file_exists: self.get(Fact::FileExists).map(|value| value.eq_ignore_ascii_case(b"on")),
             path_info: self.get(Fact::PathInfo),
+            prefix: self.get(Fact::Prefix),
             redirect_status: self.get(Fact::RedirectStatus),
             headers: &headers,
             variables: &variables,
