@@ -1397,6 +1397,15 @@ uint64_t fcgate_head_content_length(const fcgate_head *head);
 uint32_t fcgate_head_has_body(const fcgate_head *head, const char *method, size_t method_length);
 
 /*
+ Whether the application wants what it sends passed on to the client at once, where the host would
+ hold it back: `text/event-stream`, `X-Accel-Buffering: no`. 1 or 0.
+
+ # Safety
+ `head` is NULL or a head that is still lent.
+ */
+uint32_t fcgate_head_is_stream(const fcgate_head *head);
+
+/*
  Forwards a request, gives the response to the handler, and returns when the exchange is over.
  The calling thread does all of it. `route` may be NULL: the gateway's first. `handler` and `info`
  may be NULL. The request is unchanged afterwards and may be sent again.
@@ -1588,7 +1597,8 @@ fcgate_exchange *fcgate_exchange_start(const fcgate_loop *event_loop,
  once is copied, up to a bound; `taken` is how much was taken. FCGATE_AGAIN: not all of it; call
  again with the rest when `writable` comes. Not from within a callback other than `writable`.
 
- Errors: FCGATE_E_STATE after the end of body or exchange.
+ Errors: FCGATE_E_STATE after the end of body or exchange. Where the body is refused (it is too large,
+ it can't be laid aside), `end` comes from within.
 
  # Safety
  `exchange` is NULL or an exchange that no other thread uses meanwhile; the other pointers are NULL
@@ -1609,6 +1619,16 @@ int32_t fcgate_exchange_send(fcgate_exchange *exchange,
  `exchange` is NULL or an exchange that no other thread uses meanwhile.
  */
 int32_t fcgate_exchange_pause(fcgate_exchange *exchange, uint32_t paused);
+
+/*
+ The client is gone: the exchange is given up, and `end` called with FCGATE_E_CLIENT_GONE; with
+ `ignore_client_abort` the application may finish what it has begun, and `end` comes then. Head and
+ data that come meanwhile are for nobody.
+
+ # Safety
+ `exchange` is NULL or an exchange that no other thread uses meanwhile.
+ */
+int32_t fcgate_exchange_client_gone(fcgate_exchange *exchange);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -94,7 +94,8 @@ fn slow_writers_take_little_memory() {
 fn responses_laid_aside_free_the_application() {
     let body = large();
     let application = Application::unix().reply(answer(&body)).start();
-    let apache = serve(&application, "max_connections=1\nFcgateResponseBody spool\nFcgateResponseMemory 128k");
+    let apache =
+        serve(&application, "max_connections=1\nFcgateResponseBody spool\nFcgateResponseMemory 128k");
     apache.client().get("/x.php").expect(200);
     let before = apache.memory();
     let mut clients: Vec<Client> = (0..CLIENTS / 4).map(|_| apache.client()).collect();

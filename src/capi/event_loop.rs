@@ -14,7 +14,7 @@ use super::info::{self, fcgate_info};
 use super::request::fcgate_request;
 use crate::cgi::ResponseHead;
 use crate::drive::event_loop::{EventLoop, Events, Hooks, Key, READABLE, WRITABLE};
-use crate::drive::{Engine, Route};
+use crate::drive::{Engine, Route, StartError};
 use crate::exchange::Exchange;
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
@@ -226,6 +226,15 @@ impl Events for CEvents {
         }
     }
 
+    fn refused(&self, error: &StartError) {
+        self.key.set(None);
+        let error = info::not_started(error);
+        if let Some(call) = self.events.end {
+            // SAFETY: as above; the error is lent until the call returns.
+            unsafe { call(self.user, self.exchange.get(), error.status, &raw const *error) }
+        }
+    }
+
     fn end(&self, exchange: &Exchange, address: &str, script: &str) {
         self.key.set(None);
         self.last.set(Some(Box::new(info::of(exchange, &address))));
@@ -390,7 +399,8 @@ unsafe fn with_looped(exchange: *const fcgate_exchange, body: impl FnOnce(&Event
 /// once is copied, up to a bound; `taken` is how much was taken. FCGATE_AGAIN: not all of it; call
 /// again with the rest when `writable` comes. Not from within a callback other than `writable`.
 ///
-/// Errors: FCGATE_E_STATE after the end of body or exchange.
+/// Errors: FCGATE_E_STATE after the end of body or exchange. Where the body is refused (it is too large,
+/// it can't be laid aside), `end` comes from within.
 ///
 /// # Safety
 /// `exchange` is NULL or an exchange that no other thread uses meanwhile; the other pointers are NULL
@@ -409,13 +419,12 @@ pub unsafe extern "C" fn fcgate_exchange_send(
         return FCGATE_E_ARGUMENT;
     }
     let body = |own: &EventLoop, key| match own.send(key, data, flags & FCGATE_END != 0) {
-        Ok(count) => {
+        Some(count) => {
             // SAFETY: as this function's contract says.
             unsafe { put(taken, count) };
             if count == data.len() { FCGATE_OK } else { FCGATE_AGAIN }
         }
-        Err(None) => FCGATE_E_STATE,
-        Err(Some(error)) => info::not_started(&error).status,
+        None => FCGATE_E_STATE,
     };
     // SAFETY: as this function's contract says.
     unsafe { with_looped(exchange, body) }
@@ -431,6 +440,22 @@ pub unsafe extern "C" fn fcgate_exchange_send(
 pub unsafe extern "C" fn fcgate_exchange_pause(exchange: *mut fcgate_exchange, paused: u32) -> i32 {
     let body = |own: &EventLoop, key| {
         own.pause(key, paused != 0);
+        FCGATE_OK
+    };
+    // SAFETY: as this function's contract says.
+    unsafe { with_looped(exchange, body) }
+}
+
+/// The client is gone: the exchange is given up, and `end` called with FCGATE_E_CLIENT_GONE; with
+/// `ignore_client_abort` the application may finish what it has begun, and `end` comes then. Head and
+/// data that come meanwhile are for nobody.
+///
+/// # Safety
+/// `exchange` is NULL or an exchange that no other thread uses meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_exchange_client_gone(exchange: *mut fcgate_exchange) -> i32 {
+    let body = |own: &EventLoop, key| {
+        own.client_gone(key);
         FCGATE_OK
     };
     // SAFETY: as this function's contract says.

@@ -154,3 +154,16 @@ pub unsafe extern "C" fn fcgate_head_has_body(
         u32::from(method != b"HEAD" && !matches!(head.status(), 204 | 304))
     })
 }
+
+/// Whether the application wants what it sends passed on to the client at once, where the host would
+/// hold it back: `text/event-stream`, `X-Accel-Buffering: no`. 1 or 0.
+///
+/// # Safety
+/// `head` is NULL or a head that is still lent.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_head_is_stream(head: *const fcgate_head) -> u32 {
+    guard(0, || {
+        // SAFETY: as this function's contract says.
+        unsafe { behind(head) }.map_or(0, |head| u32::from(head.is_stream()))
+    })
+}

@@ -171,6 +171,15 @@ impl ResponseHead {
         self.fields().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// Whether the application wants what it sends passed on at once.
+    pub fn is_stream(&self) -> bool {
+        let is = |name, value: &[u8]| {
+            let own = self.find(name).and_then(|own| own.split(|byte| *byte == b';').next());
+            own.is_some_and(|own| own.trim_ascii().eq_ignore_ascii_case(value))
+        };
+        is(b"Content-Type", b"text/event-stream") || is(b"X-Accel-Buffering", b"no")
+    }
+
     /// The Content-Length, if there is one.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
@@ -473,6 +482,22 @@ mod tests {
 
     fn status(head: &str) -> Result<u16, HeadError> {
         parse(format!("{head}\r\n\r\n").as_bytes()).map(|parsed| parsed.expect("incomplete").0)
+    }
+
+    /// H9: what an application says of passing on at once.
+    #[test]
+    fn streams_are_known() {
+        for (fields, stream) in [
+            ("Content-Type: text/event-stream", true),
+            ("content-type: Text/Event-Stream; charset=utf-8", true),
+            ("Content-Type: text/html\r\nX-Accel-Buffering: no", true),
+            ("X-Accel-Buffering: yes", false),
+            ("Content-Type: text/event-streams", false),
+        ] {
+            let mut head = ResponseHead::default();
+            assert!(head.push(format!("{fields}\r\n\r\n").as_bytes(), &LIMITS).unwrap().complete);
+            assert_eq!(head.is_stream(), stream, "{fields}");
+        }
     }
 
     /// H1: split anywhere; CRLF and LF both end a line; what follows is the body.

@@ -250,34 +250,39 @@ impl EventLoop {
     }
 
     /// More of the request's body. Returns how much was taken: less than offered when the
-    /// application does not take it; `writable` says when to go on.
-    pub fn send(&self, key: Key, bytes: &[u8], end: bool) -> Result<usize, Option<StartError>> {
-        let control = self.control(key).filter(|control| !control.body_ended.get()).ok_or(None)?;
+    /// application does not take it; `writable` says when to go on. `None`: the body or the exchange
+    /// has ended.
+    pub fn send(&self, key: Key, bytes: &[u8], end: bool) -> Option<usize> {
+        let control = self.control(key).filter(|control| !control.body_ended.get())?;
         let Some((key, mut slot)) = self.take(key) else {
             // Called from within a callback of this exchange, which looks at it afterwards.
-            return Ok(Self::offer(&control, bytes, end));
+            return Some(Self::offer(&control, bytes, end));
         };
         if !slot.begun {
             let settings = self.engine.settings(slot.route);
-            let spooled = start::spool(&mut slot.lease, settings, bytes).and_then(|()| {
-                control.body_ended.set(end);
-                if end { self.begin(&mut slot, true) } else { Ok(()) }
-            });
+            let spooled = start::spool(&mut slot.lease, settings, bytes)
+                .inspect_err(|error| report_start(&self.engine, slot.route, &slot.request, error))
+                .and_then(|()| {
+                    control.body_ended.set(end);
+                    if end { self.begin(&mut slot, true) } else { Ok(()) }
+                });
             if let Err(error) = spooled {
+                let events = Rc::clone(&slot.events);
                 self.forget(key, slot);
-                return Err(Some(error));
+                events.refused(&error);
+                return Some(bytes.len());
             }
             if slot.begun {
                 self.run(key, slot);
             } else {
                 self.put_back(key, slot);
             }
-            return Ok(bytes.len());
+            return Some(bytes.len());
         }
         let taken = Self::offer(&control, bytes, end);
         Self::feed_body(&mut slot, clock::now());
         self.run(key, slot);
-        Ok(taken)
+        Some(taken)
     }
 
     fn offer(control: &Control, bytes: &[u8], end: bool) -> usize {
@@ -296,6 +301,14 @@ impl EventLoop {
     /// Gives an exchange up; its `end` still comes.
     pub fn abort(&self, key: Key) {
         self.with_control(key, |control| control.aborted.set(true));
+    }
+
+    /// The client is gone: the exchange is given up, unless its application may finish.
+    pub fn client_gone(&self, key: Key) {
+        self.with_control(key, |control| {
+            control.client_gone.set(true);
+            control.paused.set(false);
+        });
     }
 
     /// Ends an exchange without another call to its host.
@@ -326,7 +339,7 @@ impl EventLoop {
         let Some(control) = self.control(key) else { return };
         note(&control);
         if let Some((key, slot)) = self.take(key) {
-            if slot.begun || control.freed.get() || control.aborted.get() {
+            if slot.begun || control.is_given_up() {
                 self.run(key, slot);
             } else {
                 self.put_back(key, slot);
@@ -442,7 +455,7 @@ impl EventLoop {
     fn run(&self, key: Key, mut slot: Box<Slot>) {
         let mut now = clock::now();
         let mut budget = BUDGET;
-        if !slot.begun && !slot.control.freed.get() && !slot.control.aborted.get() {
+        if !slot.begun && !slot.control.is_given_up() {
             return self.ask_for_body(key, slot);
         }
         if !slot.begun {
@@ -459,6 +472,9 @@ impl EventLoop {
             }
             if slot.control.aborted.take() {
                 give_up(&mut slot, now);
+            }
+            if slot.control.client_gone.take() && !slot.over {
+                slot.lease.exchange.handle_client_gone(now);
             }
             if !slot.control.paused.get() && !slot.held.is_empty() {
                 if budget == 0 {

@@ -1,5 +1,6 @@
 //! The host's side of the loop drive: what it does for the loop, what happens to it, what it wants.
 
+use super::start::StartError;
 use crate::cgi::ResponseHead;
 use crate::exchange::Exchange;
 use std::cell::{Cell, RefCell};
@@ -26,6 +27,8 @@ pub trait Events {
     fn writable(&self);
     /// The response is whole.
     fn complete(&self);
+    /// The request was not sent, because of its body: the last call.
+    fn refused(&self, error: &StartError);
     /// The exchange is over: the last call.
     fn end(&self, exchange: &Exchange, address: &str, script: &str);
 }
@@ -35,8 +38,16 @@ pub trait Events {
 pub(super) struct Control {
     pub freed: Cell<bool>,
     pub aborted: Cell<bool>,
+    pub client_gone: Cell<bool>,
     pub paused: Cell<bool>,
     /// Body bytes from the host that the exchange has not asked for yet.
     pub pending: RefCell<Vec<u8>>,
     pub body_ended: Cell<bool>,
+}
+
+impl Control {
+    /// Whether an exchange that has not begun never will.
+    pub fn is_given_up(&self) -> bool {
+        self.freed.get() || self.aborted.get() || self.client_gone.get()
+    }
 }

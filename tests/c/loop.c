@@ -21,7 +21,7 @@ static fcgate_error error;
 
 /* What one exchange is to do, and did. */
 struct story {
-    int free_in_head, free_in_data, abort_in_data, pause_in_head;
+    int free_in_head, free_in_data, abort_in_data, pause_in_head, is_chunked;
     int heads, completes, ends, writables;
     size_t length, body_left;
     int32_t status;
@@ -84,7 +84,7 @@ static void on_writable(void *user, fcgate_exchange *exchange)
 
     story->writables++;
     memset(piece, 'p', sizeof piece);
-    while (story->body_left > 0 && status == FCGATE_OK) {
+    while (story->body_left > 0 && status == FCGATE_OK && story->exchange) {
         length = story->body_left < sizeof piece ? story->body_left : sizeof piece;
         status = fcgate_exchange_send(exchange, piece, length, length == story->body_left ? FCGATE_END : 0, &taken);
         assert_true(status == FCGATE_OK || status == FCGATE_AGAIN);
@@ -104,7 +104,7 @@ static void on_end(void *user, fcgate_exchange *exchange, int32_t status, const 
     fcgate_info info = { .struct_size = sizeof info };
 
     assert_int_equal(told->status, status);
-    assert_int_equal(fcgate_exchange_info(exchange, &info), FCGATE_OK);
+    assert_int_equal(fcgate_exchange_info(exchange, &info), status == FCGATE_E_TOO_LARGE ? FCGATE_E_STATE : FCGATE_OK);
     story->ends++;
     story->status = status;
     fcgate_exchange_free(exchange);
@@ -121,7 +121,7 @@ static void start(struct story *story, const char *method, const char *target)
     fcgate_request_fact(request, FCGATE_METHOD, method, strlen(method));
     fcgate_request_fact(request, FCGATE_TARGET, target, strlen(target));
     if (story->body_left)
-        fcgate_request_body_length(request, story->body_left);
+        fcgate_request_body_length(request, story->is_chunked ? FCGATE_LENGTH_UNKNOWN : story->body_left);
     story->exchange = fcgate_exchange_start(loop, NULL, request, &events, story, &error);
     assert_non_null(story->exchange);
     assert_int_equal(story->heads + story->ends + story->writables, 0);
@@ -164,16 +164,21 @@ static void run_to_end(struct story *story)
     assert_null(story->exchange);
 }
 
-static int set_up(void **state)
+static int open_with(const char *settings)
 {
     fcgate_loop_hooks hooks = { .struct_size = sizeof hooks, .watch = watch, .timer = timer };
     char line[512];
 
-    (void)state;
-    snprintf(line, sizeof line, "%s max_connections=2 request_body=stream", getenv("FCGATE_TEST_POOL"));
+    snprintf(line, sizeof line, "%s %s", getenv("FCGATE_TEST_POOL"), settings);
     gateway = fcgate_open(line, &error);
     loop = fcgate_loop_new(gateway, &hooks, NULL, &error);
     return gateway && loop ? 0 : 1;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return open_with("max_connections=2 request_body=stream");
 }
 
 static int tear_down(void **state)
@@ -263,6 +268,36 @@ static void a_paused_exchange_waits(void **state)
     assert_int_equal(story.length, 2000000);
 }
 
+static void a_refused_body_ends_its_exchange(void **state)
+{
+    struct story story = { .body_left = 200000, .is_chunked = 1 };
+
+    tear_down(state);
+    assert_int_equal(open_with("max_body_bytes=60000"), 0);
+    start(&story, "POST", "/echo");
+    run_to_end(&story);
+    assert_int_equal(story.status, FCGATE_E_TOO_LARGE);
+    assert_int_equal(story.ends, 1);
+}
+
+static void a_client_may_go_away(void **state)
+{
+    static const char *const settings[] = { "ignore_client_abort=off", "ignore_client_abort=on" };
+    size_t i;
+
+    for (i = 0; i < 2; i++) {
+        struct story story = { 0 };
+
+        tear_down(state);
+        assert_int_equal(open_with(settings[i]), 0);
+        start(&story, "GET", "/slow?ms=50");
+        assert_int_equal(fcgate_exchange_client_gone(story.exchange), FCGATE_OK);
+        run_to_end(&story);
+        assert_int_equal(story.status, i == 0 ? FCGATE_E_CLIENT_GONE : FCGATE_OK);
+        assert_int_equal(story.ends, 1);
+    }
+}
+
 static void a_stale_socket_is_passed_over(void **state)
 {
     (void)state;
@@ -291,6 +326,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(callbacks_may_free, set_up, tear_down),
         cmocka_unit_test_setup_teardown(callbacks_may_abort, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_paused_exchange_waits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_refused_body_ends_its_exchange, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_client_may_go_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stale_socket_is_passed_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_exchange_in_flight_ends_with_its_loop, set_up, tear_down),
     };

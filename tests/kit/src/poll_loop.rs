@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use fcgate::cgi::ResponseHead;
-use fcgate::drive::Request;
 use fcgate::drive::event_loop::{EventLoop, Events, Hooks, Key, READABLE, WRITABLE};
+use fcgate::drive::{Request, StartError};
 use fcgate::exchange::{Cause, Exchange};
 use fcgate::gateway::Gateway;
 use std::cell::{Cell, RefCell};
@@ -82,6 +82,10 @@ impl Events for Shared {
     fn writable(&self) {}
 
     fn complete(&self) {}
+
+    fn refused(&self, error: &StartError) {
+        panic!("a request of ours is refused: {error}");
+    }
 
     fn end(&self, exchange: &Exchange, _: &str, _: &str) {
         self.0.cause.set(exchange.failure().map(|failure| failure.cause));
