@@ -46,7 +46,8 @@ pub const FCGATE_REMOTE_USER: u32 = 13;
 pub const FCGATE_AUTH_TYPE: u32 = 14;
 /// The root of the site's files.
 pub const FCGATE_DOCUMENT_ROOT: u32 = 15;
-/// The file that the server's own mapping led to. Left out: document root and path.
+/// The file that the server's own mapping of the path led to, what follows the script included unless
+/// FCGATE_PATH_INFO is stated. Left out: document root and path.
 pub const FCGATE_FILE: u32 = 16;
 /// What of the path follows the script, if the server split it. Left out: split at `.php`.
 pub const FCGATE_PATH_INFO: u32 = 17;

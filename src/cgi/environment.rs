@@ -301,6 +301,20 @@ impl Environment {
             (Preset::Plain, _) if facts.prefix.is_some() => {
                 script::split_prefix(path, facts.prefix.unwrap_or_default())
             }
+            (Preset::Php, Some(file)) if facts.path_info.is_none() => {
+                script_file.extend_from_slice(file);
+                if path.ends_with(b"/") && file.ends_with(b"/") {
+                    path.extend_from_slice(settings.index.as_bytes());
+                    script_file.extend_from_slice(settings.index.as_bytes());
+                }
+                let files = checked.then_some(files);
+                let info = match exists {
+                    Some(true) => 0,
+                    _ => script::split_mapped(path, &script_file, settings.extension.as_bytes(), files),
+                };
+                script_file.truncate(script_file.len() - info);
+                path.split_at(path.len() - info)
+            }
             (_, Some(file)) => {
                 script_file.extend_from_slice(file);
                 let info = facts.path_info.unwrap_or_default();
@@ -333,6 +347,7 @@ impl Environment {
         if checked
             && !self.script.is_empty()
             && !exists.unwrap_or_else(|| files.is_regular_file(&self.script))
+            && !stated_script(settings, facts).is_some_and(|script| files.is_regular_file(script))
         {
             return Err(EnvironmentError {
                 kind: ErrorKind::NotFound,
@@ -412,6 +427,18 @@ impl Environment {
         self.headers = headers;
         result
     }
+}
+
+/// The script that a param directive names, in place of the one that the path leads to.
+fn stated_script<'a>(settings: &'a EnvironmentSettings, facts: &Facts<'a>) -> Option<&'a [u8]> {
+    const NAME: &[u8] = b"SCRIPT_FILENAME";
+    let of_route = || {
+        settings.params.iter().find_map(|rule| match rule {
+            ParamRule::Set { name, value, .. } if name == NAME => Some(&value[..]),
+            _ => None,
+        })
+    };
+    pairs(facts.params).find(|(name, _)| *name == NAME).map(|(_, value)| value).or_else(of_route)
 }
 
 /// Whether the script must be a regular file here.

@@ -147,6 +147,25 @@ pub fn split_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> (&'a [u8], &'a [u8]) {
     }
 }
 
+/// How much of a path follows its script, where the server has mapped the path to `file`. That may
+/// lie anywhere, as an alias has it; what follows the script ends path and file alike. Files decide
+/// as in [`split_script`].
+pub fn split_mapped(path: &[u8], file: &[u8], extension: &[u8], files: Option<&dyn Files>) -> usize {
+    let mut first = None;
+    for end in script_ends(path, extension) {
+        let info = path.len() - end;
+        let Some(script) = file.strip_suffix(&path[end..]).filter(|script| script.ends_with(extension))
+        else {
+            continue;
+        };
+        if files.is_none_or(|files| files.is_regular_file(script)) {
+            return info;
+        }
+        first.get_or_insert(info);
+    }
+    first.unwrap_or(0)
+}
+
 /// Puts root and path, which begins with `/`, together.
 pub fn join(root: &[u8], path: &[u8], out: &mut Vec<u8>) {
     out.clear();
@@ -219,6 +238,26 @@ mod tests {
         assert_eq!(split("/dir.php/index.php/x", Some(&tree)), ("/dir.php/index.php", "/x"));
         assert_eq!(split("/upload/a.jpg/x.php", Some(&tree)), ("/upload/a.jpg/x.php", ""));
         assert_eq!(split("/none.php/x", Some(&tree)), ("/none.php", "/x"));
+    }
+
+    /// X8, X9: a mapped path is split where its file is, wherever that lies.
+    #[test]
+    fn a_mapped_path_is_split_as_its_file() {
+        let tree = Tree(&["/srv/dir.php/index.php", "/lib/wiki/doku.php", "/lib/wiki/a.jpg"]);
+        for (path, file, info) in [
+            ("/wiki/doku.php", "/lib/wiki/doku.php", ""),
+            ("/wiki/doku.php/x/y", "/lib/wiki/doku.php/x/y", "/x/y"),
+            ("/dir.php/index.php/x", "/srv/dir.php/index.php/x", "/x"),
+            ("/wiki/a.jpg/x.php", "/lib/wiki/a.jpg/x.php", ""),
+            ("/none.php/x", "/srv/none.php/x", "/x"),
+            ("/none.php/x", "/srv/one/fixed", ""),
+            ("/none.php/x", "/srv/fixed/x", ""),
+        ] {
+            let (path, file) = (path.as_bytes(), file.as_bytes());
+            let split = |files| split_mapped(path, file, b".php", files);
+            assert_eq!(split(Some(&tree as &dyn Files)), info.len(), "{}", String::from_utf8_lossy(path));
+        }
+        assert_eq!(split_mapped(b"/a/b.php/c.php/d", b"/x/b.php/c.php/d", b".php", None), "/c.php/d".len());
     }
 
     /// X6: targets are taken apart; absolute-form gives the authority.

@@ -324,6 +324,41 @@ fn the_script_must_exist() {
     assert!(error.contains("/not/here/x.php") && error.contains("script_exists=off"), "{error}");
 }
 
+/// X9: a param directive may name the script in place of what the path leads to; one of them exists.
+#[test]
+fn a_directive_may_name_the_script() {
+    let names = |script: &'static str| {
+        settings(|settings| {
+            let (name, value) = (b"SCRIPT_FILENAME".to_vec(), script.into());
+            settings.params = vec![ParamRule::Set { name, value, if_not_empty: false }];
+        })
+    };
+    let front = build(&names("/srv/www/index.php"), &get("/any/path")).unwrap();
+    assert_eq!(front["SCRIPT_FILENAME"], "/srv/www/index.php");
+    let inside = build(&names("/container/a.php"), &get("/a.php")).unwrap();
+    assert_eq!(inside["SCRIPT_FILENAME"], "/container/a.php");
+    assert_eq!(status(build(&names("/srv/www/upload/a.jpg/x.php"), &get("/upload/a.jpg/x.php"))), 404);
+}
+
+/// X6, X8: a file that the server has mapped a path to is split as the path is, index included.
+#[test]
+fn a_mapped_file_is_split_as_the_path_is() {
+    let mapped = |path: &'static str, file: &'static str| {
+        let facts = Facts { path: Some(path.as_bytes()), file: Some(file.as_bytes()), ..get(path) };
+        build(&settings(|_| {}), &facts)
+    };
+    for (path, file, expected) in [
+        ("/wiki/doku.php", "/alias/doku.php", ["/alias/doku.php", "/wiki/doku.php", ""]),
+        ("/wiki/doku.php/a/b", "/alias/doku.php/a/b", ["/alias/doku.php", "/wiki/doku.php", "/a/b"]),
+        ("/dir/", "/srv/www/dir/", ["/srv/www/dir/index.php", "/dir/index.php", ""]),
+    ] {
+        let params = mapped(path, file).unwrap();
+        let of = |name: &str| params.get(name).map_or("", String::as_str);
+        assert_eq!(["SCRIPT_FILENAME", "SCRIPT_NAME", "PATH_INFO"].map(of), expected, "{path}");
+    }
+    assert_eq!(status(mapped("/wiki/none.php/a", "/alias/none.php/a")), 404);
+}
+
 /// X10: one mapping for all paths of files; links resolved on demand.
 #[test]
 fn the_applications_root_is_told() {
