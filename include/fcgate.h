@@ -302,6 +302,46 @@
 #define FCGATE_IF_NOT_EMPTY 1
 
 /*
+ `request_body = spool`: the host takes the whole body before it starts the exchange.
+ */
+#define FCGATE_BODY_SPOOL 1
+
+/*
+ `request_body = stream`: the host passes the body on as it comes.
+ */
+#define FCGATE_BODY_STREAM 2
+
+/*
+ `flush = auto`: what has come goes out to the client whenever the application pauses.
+ */
+#define FCGATE_FLUSH_AUTO 1
+
+/*
+ `flush = on`: each piece goes out.
+ */
+#define FCGATE_FLUSH_ON 2
+
+/*
+ `flush = off`: as the host's own buffers have it.
+ */
+#define FCGATE_FLUSH_OFF 3
+
+/*
+ `preset = php`: the path is split after its script.
+ */
+#define FCGATE_PRESET_PHP 1
+
+/*
+ `preset = plain`: there is no script.
+ */
+#define FCGATE_PRESET_PLAIN 2
+
+/*
+ `preset = script`: one script answers every path.
+ */
+#define FCGATE_PRESET_SCRIPT 3
+
+/*
  The pool answers.
  */
 #define FCGATE_POOL_UP 1
@@ -423,7 +463,8 @@
 #define FCGATE_DOCUMENT_ROOT 15
 
 /*
- The file that the server's own mapping led to. Left out: document root and path.
+ The file that the server's own mapping of the path led to, what follows the script included unless
+ FCGATE_PATH_INFO is stated. Left out: document root and path.
  */
 #define FCGATE_FILE 16
 
@@ -621,6 +662,41 @@ typedef struct {
  uses the gateway, several at once; it must not throw or longjmp, and must not free the gateway.
  */
 typedef void (*fcgate_log)(void *user, uint32_t level, const char *text, size_t length);
+
+/*
+ What a route says of what the host itself does. Set `struct_size` to
+ `sizeof(fcgate_route_info)` before the call.
+ */
+typedef struct {
+    /*
+     sizeof(fcgate_route_info).
+     */
+    uint32_t struct_size;
+    /*
+     FCGATE_BODY_SPOOL or FCGATE_BODY_STREAM.
+     */
+    uint32_t request_body;
+    /*
+     FCGATE_FLUSH_AUTO, FCGATE_FLUSH_ON or FCGATE_FLUSH_OFF.
+     */
+    uint32_t flush;
+    /*
+     1 if the application may finish a request whose client is gone.
+     */
+    uint32_t ignore_client_abort;
+    /*
+     FCGATE_PRESET_PHP, FCGATE_PRESET_PLAIN or FCGATE_PRESET_SCRIPT.
+     */
+    uint32_t preset;
+    /*
+     0.
+     */
+    uint32_t reserved;
+    /*
+     How many bytes of a response are read ahead of a client that does not take them yet.
+     */
+    uint64_t response_memory;
+} fcgate_route_info;
 
 /*
  What a gateway knows of one pool; its counts are those of this process since the gateway was made.
@@ -1164,6 +1240,19 @@ const fcgate_route *fcgate_gateway_route(const fcgate_gateway *gateway,
                                          const fcgate_route *const *levels,
                                          size_t count,
                                          fcgate_error *error);
+
+/*
+ What a route says of the host's own doings. `route` may be NULL: the gateway's first. Any thread.
+
+ Errors: FCGATE_E_ARGUMENT for NULL or a `struct_size` of 0; FCGATE_E_NAME for a route of another
+ config or one that leads to no balancer.
+
+ # Safety
+ Pointers are NULL or as their types say; `info` may be written to for its `struct_size`.
+ */
+int32_t fcgate_gateway_route_info(const fcgate_gateway *gateway,
+                                  const fcgate_route *route,
+                                  fcgate_route_info *info);
 
 /*
  How many pools a gateway has, all balancers' together.

@@ -49,6 +49,7 @@ fn generate() -> String {
         "settings",
         "config",
         "gateway",
+        "route",
         "status",
         "request",
         "head",
@@ -182,6 +183,9 @@ fn the_layouts_of_header_and_library_agree() {
         status::fcgate_pool_status {
             struct_size, state, backup, weight, max_connections, reserved, active, idle, waiting, requests, connects,
             reuses, retries, failures, balancer, pool,
+        }
+        route::fcgate_route_info {
+            struct_size, request_body, flush, ignore_client_abort, preset, reserved, response_memory,
         }
         event_loop::fcgate_loop_hooks { struct_size, reserved, watch, timer }
         event_loop::fcgate_events { struct_size, reserved, head, data, error_line, writable, complete, end }

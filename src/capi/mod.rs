@@ -14,6 +14,7 @@ pub mod head;
 pub mod info;
 pub mod log;
 pub mod request;
+pub mod route;
 pub mod settings;
 pub mod status;
 pub mod version;
