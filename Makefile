@@ -57,8 +57,15 @@ APACHE_CONFDIR ?= $(if $(APXS),$(patsubst %/mods-available,%,$(wildcard $(shell 
 APACHE_CONF = $(if $(APACHE_CONFDIR),$(APACHE_CONFDIR)/mods-available)
 APACHE_LOAD_PATHS = -e 's|@LIBRARY@|$(LIBDIR)/$(SONAME)|' -e 's|@APACHE_LIBEXECDIR@|$(APACHE_LIBEXECDIR)|'
 
+# Where there is no lighttpd, its module is left out; `make LIGHTTPD=` leaves it out too.
+LIGHTTPD ?= $(shell PATH=$$PATH:/usr/sbin command -v lighttpd)
+LIGHTTPD_VERSION := $(if $(LIGHTTPD),$(shell $(LIGHTTPD) -v 2>/dev/null | sed -n 's|^lighttpd/\([0-9.]*\).*|\1|p'))
+LIGHTTPD_MODULE := $(if $(LIGHTTPD_VERSION),$(BUILD)/lighttpd/mod_fcgate.so)
+# Its headers are in no package: its sources are fetched, of exactly that version.
+LIGHTTPD_SOURCE ?= $(TARGET_DIR)/lighttpd-$(LIGHTTPD_VERSION)
+
 .PHONY: all
-all: library check-header examples apache ## the library, the check of its header, the C examples (the default)
+all: library check-header examples apache lighttpd ## the library, the check of its header, the C examples (the default)
 
 .PHONY: library
 library: $(LIBRARY) ## build/libfcgate.so, build/libfcgate.a
@@ -124,6 +131,22 @@ APACHE_SOURCES := $(wildcard modules/apache/*.c)
 $(BUILD)/mod_fcgate.so: $(APACHE_SOURCES) $(wildcard modules/apache/*.h) modules/settings.h $(HEADER) $(LIBRARY)
 	$(CC) -std=gnu11 -shared -fPIC -fvisibility=hidden -Wall -Wextra -Werror $(APACHE_CFLAGS) $(CPPFLAGS) $(CFLAGS) \
 	    -Iinclude -o $@ $(APACHE_SOURCES) $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN' -lfcgate
+
+.PHONY: lighttpd
+lighttpd: $(LIGHTTPD_MODULE) ## lighttpd's module: build/lighttpd/mod_fcgate.so
+	@$(if $(LIGHTTPD_VERSION),,echo "lighttpd's module is left out: there is no lighttpd (Debian: lighttpd)")
+
+# 1.4.69 is 0x10445; lighttpd refuses a module that was made for another version.
+LIGHTTPD_CFLAGS = -DHAVE_CONFIG_H -DPACKAGE_NAME='"lighttpd"' -DPACKAGE_VERSION='"$(LIGHTTPD_VERSION)"' \
+    -DLIGHTTPD_VERSION_ID=$(shell printf '0x%x%02x%02x' $(subst ., ,$(LIGHTTPD_VERSION))) \
+    -Imodules/lighttpd -isystem $(LIGHTTPD_SOURCE)/src
+LIGHTTPD_SOURCES := $(wildcard modules/lighttpd/*.c)
+
+$(BUILD)/lighttpd/mod_fcgate.so: $(LIGHTTPD_SOURCES) $(wildcard modules/lighttpd/*.h) modules/settings.h $(HEADER) $(LIBRARY)
+	@scripts/lighttpd-source '$(LIGHTTPD_VERSION)' '$(LIGHTTPD_SOURCE)'
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -shared -fPIC -fvisibility=hidden -Wall -Wextra -Werror $(LIGHTTPD_CFLAGS) $(CPPFLAGS) $(CFLAGS) \
+	    -Iinclude -o $@ $(LIGHTTPD_SOURCES) $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/..' -lfcgate
 
 ##@ Trying
 

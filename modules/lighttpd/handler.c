@@ -1,0 +1,223 @@
+/*
+ * A request forwarded: how it begins, its body, its end. lighttpd asks whenever something has happened to its
+ * connection; in HTTP/2 that may have been for another request of it.
+ */
+#include "mod_fcgate.h"
+#include "fdevent.h"
+#include "response.h"
+
+#include <stdlib.h>
+
+/* Bytes of a request's body that are handed over in one piece. */
+#define PIECE 65536
+/* Seconds after which a client that was refused for want of a free connection may try again. */
+#define RETRY_AFTER 5
+
+/* ---- the end ---- */
+
+void mod_fcgate_fail(forward_t *forward, const fcgate_error *error)
+{
+    forward->is_over = 1;
+    forward->error_status = error->http_status ? error->http_status : 502;
+    forward->retry_after = error->http_status == 503 ? RETRY_AFTER : 0;
+}
+
+/* The application has answered, but not ended the request: it goes on without lighttpd, so that its connection
+ * can be kept. */
+static void leave_behind(forward_t *forward)
+{
+    plugin_data *plugin = forward->plugin;
+
+    forward->r = NULL;
+    forward->next = plugin->left;
+    if (plugin->left) {
+        plugin->left->previous = forward;
+    }
+    plugin->left = forward;
+}
+
+handler_t mod_fcgate_reset(request_st *r, void *p_d)
+{
+    plugin_data *plugin = p_d;
+    forward_t *forward = r->plugin_ctx[plugin->id];
+
+    if (!forward) {
+        return HANDLER_GO_ON;
+    }
+    r->plugin_ctx[plugin->id] = NULL;
+    if (forward->exchange && forward->is_whole && !forward->is_over) {
+        leave_behind(forward);
+        return HANDLER_GO_ON;
+    }
+    fcgate_exchange_free(forward->exchange);
+    free(forward);
+    mod_fcgate_settle(plugin);
+    return HANDLER_GO_ON;
+}
+
+void mod_fcgate_free_left(plugin_data *plugin)
+{
+    forward_t *next;
+
+    for (forward_t *each = plugin->left; each; each = next) {
+        next = each->next;
+        fcgate_exchange_free(each->exchange);
+        free(each);
+    }
+    plugin->left = NULL;
+}
+
+/* ---- the begin ---- */
+
+int mod_fcgate_claim(request_st *r, plugin_data *plugin, claim_t claim)
+{
+    forward_t *forward = calloc(1, sizeof *forward);
+
+    if (!forward) {
+        return 0;
+    }
+    /* One of an earlier pass: lighttpd does not always tell that it begins a request anew. */
+    mod_fcgate_reset(r, plugin);
+    forward->plugin = plugin;
+    forward->r = r;
+    forward->claim = claim;
+    r->plugin_ctx[plugin->id] = forward;
+    r->handler_module = plugin->self;
+    if (r->conf.log_request_handling) {
+        log_error(r->conf.errh, HERE, "handling the request using %s, balancer %s", plugin->self->name, claim.balancer);
+    }
+    return 1;
+}
+
+static handler_t start(forward_t *forward)
+{
+    plugin_data *plugin = forward->plugin;
+    request_st *r = forward->r;
+    fcgate_error error;
+    const fcgate_route *route = mod_fcgate_find_route(r, plugin, forward->claim.balancer, &error);
+
+    if (!route) {
+        log_error(r->conf.errh, HERE, "%s: %s", forward->claim.balancer, error.text);
+        return mod_fcgate_answer_with(r, 500);
+    }
+    mod_fcgate_describe(r, &forward->claim, plugin->request);
+    forward->is_started = 1;
+    forward->exchange =
+        fcgate_exchange_start(plugin->loop, route, plugin->request, &mod_fcgate_response_events, forward, &error);
+    fcgate_request_clear(plugin->request);
+    /* Where server.stream-request-body says nothing, libfcgate says whether the body is laid aside first.
+     * HTTP/2 takes what has come in any case: one request must not hold up the others. */
+    if (!r->conf.stream_request_body) {
+        r->conf.stream_request_body = FDEVENT_STREAM_REQUEST;
+        if (r->http_version < HTTP_VERSION_2) {
+            r->conf.stream_request_body |= FDEVENT_STREAM_REQUEST_BUFMIN;
+        }
+    }
+    if (!forward->exchange) {
+        mod_fcgate_fail(forward, &error);
+    }
+    mod_fcgate_settle(plugin);
+    return HANDLER_GO_ON;
+}
+
+/* ---- the request's body ---- */
+
+static int is_read(const request_st *r)
+{
+    return r->reqbody_queue.bytes_in == r->reqbody_length;
+}
+
+/* Hands over what lighttpd has read, in memory or laid aside, as much as is wanted. */
+static handler_t hand_over(forward_t *forward)
+{
+    request_st *r = forward->r;
+    chunkqueue *queue = &r->reqbody_queue;
+
+    while (forward->wants_body && !forward->body_ended && !forward->is_over) {
+        char piece[PIECE];
+        char *bytes = piece;
+        uint32_t length = sizeof piece;
+        size_t taken = 0;
+        int32_t status;
+        int is_last;
+
+        if (chunkqueue_is_empty(queue)) {
+            length = 0;
+        }
+        else if (chunkqueue_peek_data(queue, &bytes, &length, r->conf.errh) < 0) {
+            return mod_fcgate_answer_with(r, 500);
+        }
+        is_last = is_read(r) && chunkqueue_length(queue) == (off_t)length;
+        if (length == 0 && !is_last) {
+            break;
+        }
+        status = fcgate_exchange_send(forward->exchange, bytes, length, is_last ? FCGATE_END : 0, &taken);
+        chunkqueue_mark_written(queue, (off_t)taken);
+        if (status == FCGATE_AGAIN) {
+            forward->wants_body = 0;
+        }
+        else if (status == FCGATE_OK) {
+            forward->body_ended = (unsigned)is_last;
+        }
+        else {
+            break;
+        }
+    }
+    mod_fcgate_settle(forward->plugin);
+    return HANDLER_GO_ON;
+}
+
+/* Reads on only as far as the body is wanted, unless server.stream-request-body = 1 has lighttpd lay it aside. */
+static handler_t read_body(forward_t *forward)
+{
+    request_st *r = forward->r;
+    handler_t status = HANDLER_GO_ON;
+
+    if (forward->body_ended || forward->is_over) {
+        return HANDLER_GO_ON;
+    }
+    if (!forward->wants_body && (r->conf.stream_request_body & FDEVENT_STREAM_REQUEST_BUFMIN)) {
+        r->conf.stream_request_body &= (unsigned short)~FDEVENT_STREAM_REQUEST_POLLIN;
+        return HANDLER_GO_ON;
+    }
+    if (!is_read(r)) {
+        status = r->con->reqbody_read(r);
+        if (status == HANDLER_ERROR && r->state != CON_STATE_ERROR && r->http_version < HTTP_VERSION_2) {
+            log_error(r->conf.errh, HERE, "the client ended the request body after %lld of %lld bytes",
+                      (long long)r->reqbody_queue.bytes_in, (long long)r->reqbody_length);
+            return http_response_reqbody_read_error(r, 400);
+        }
+        if (status == HANDLER_ERROR || status == HANDLER_FINISHED) {
+            return status;
+        }
+    }
+    return hand_over(forward);
+}
+
+/* ---- lighttpd asks ---- */
+
+handler_t mod_fcgate_handle(request_st *r, void *p_d)
+{
+    plugin_data *plugin = p_d;
+    forward_t *forward = r->plugin_ctx[plugin->id];
+    handler_t status;
+
+    if (!forward) {
+        return HANDLER_GO_ON;
+    }
+    if (!forward->is_started) {
+        status = start(forward);
+        if (status != HANDLER_GO_ON) {
+            return status;
+        }
+    }
+    status = read_body(forward);
+    if (status != HANDLER_GO_ON) {
+        return status;
+    }
+    /* The client has sent all and closed its side: it does not wait for the answer. */
+    if ((r->conf.stream_request_body & FDEVENT_STREAM_REQUEST_TCP_FIN) && is_read(r) && !forward->is_whole) {
+        return HANDLER_ERROR;
+    }
+    return mod_fcgate_pass_on(forward);
+}

@@ -1,0 +1,144 @@
+/*
+ * mod_fcgate for lighttpd 1.4: what its files share.
+ *
+ * config.c      lighttpd's configuration read: settings, params and maps of each condition
+ * balancers.c   fcgate.balancers
+ * route.c       which balancer answers a request, and the route that its conditions make
+ * request.c     what libfcgate is told of a request
+ * loop.c        libfcgate's sockets and timer in lighttpd's event loop
+ * handler.c     a request forwarded: its body, its end
+ * response.c    the response passed on
+ * mod_fcgate.c  the hooks, one gateway and one loop for each worker, the log
+ *
+ * All that is FastCGI or CGI is done by libfcgate; here stands what is lighttpd's own.
+ */
+#ifndef MOD_FCGATE_H
+#define MOD_FCGATE_H
+
+#include "first.h"
+#include "base.h"
+#include "plugin.h"
+#include "log.h"
+
+#include <fcgate.h>
+
+/* Where a line of the log comes from, as log_error has it. */
+#define HERE "mod_fcgate", __LINE__
+
+/* A part of lighttpd's configuration that has lines of ours: its global part, or a condition. */
+typedef struct {
+    int condition;       /* its number; 0 for the global part */
+    fcgate_route *level; /* its settings and params, or NULL */
+    const array *map;    /* its fcgate.map, or NULL */
+} part_t;
+
+typedef struct combination combination_t;
+typedef struct forward forward_t;
+
+/* PLUGIN_DATA: what lighttpd puts in front of it. */
+typedef struct {
+    PLUGIN_DATA;
+    server *srv;
+
+    /* The configuration. */
+    fcgate_config *config;
+    fcgate_route *base;     /* where lighttpd's defaults are others than libfcgate's */
+    fcgate_route *streamed; /* what server.stream-request-body says where it is set */
+    part_t *parts;          /* in lighttpd's order: a later one goes before */
+    size_t part_count;
+    const array *balancers; /* fcgate.balancers, or NULL */
+
+    /* The worker's own. */
+    fcgate_gateway *gateway;
+    fcgate_loop *loop;
+    fcgate_request *request; /* empty between two requests */
+    combination_t *combinations;
+    forward_t *left; /* those that outlive their requests */
+    fdnode *node;    /* of the descriptor below */
+    int descriptor;  /* an epoll of libfcgate's sockets and of the timer; -1 for none */
+    int timer;
+    int is_due; /* fcgate_loop_expire is to be called */
+} plugin_data;
+
+/* The part of a fcgate.map that a request was claimed by. */
+typedef struct {
+    const char *balancer;
+    const buffer *key; /* .extension, /prefix, or nothing for all */
+    int is_found;      /* lighttpd has found the file and split the path */
+} claim_t;
+
+/* A request on its way to an application and back. */
+struct forward {
+    plugin_data *plugin;
+    request_st *r; /* NULL once lighttpd has done with it */
+    claim_t claim;
+    fcgate_exchange *exchange; /* NULL before it is started */
+    forward_t *next, *previous; /* in `left` */
+    unsigned is_started : 1;
+    unsigned wants_body : 1;  /* of the request */
+    unsigned body_ended : 1;  /* the whole body was handed over */
+    unsigned has_no_body : 1; /* the response: nothing but its head will be sent */
+    unsigned is_paused : 1;
+    unsigned is_whole : 1; /* the response */
+    unsigned is_over : 1;
+    unsigned is_unstorable : 1; /* lighttpd could not take a piece of the response */
+    uint32_t error_status; /* what to answer with, once it is over with an error */
+    unsigned retry_after;  /* seconds, for the client; 0 for nothing */
+};
+
+/* config.c */
+int mod_fcgate_read_config(plugin_data *plugin);
+/* The value of a line as text, in `text` if it is a number; NULL for a list. */
+const char *mod_fcgate_value(const data_unset *line, char text[24]);
+/* What was meant by a word, for the end of a message: in `text`. */
+const char *mod_fcgate_hint(const char *word, const char *const *candidates, size_t count, char text[160]);
+int mod_fcgate_set_params(plugin_data *plugin, const data_unset *line, const char *balancer, fcgate_route *level,
+                          const char *place);
+int mod_fcgate_map_root(plugin_data *plugin, const data_unset *line, char text[1024], const char *place);
+
+/* balancers.c */
+int mod_fcgate_read_balancers(plugin_data *plugin, const data_unset *line);
+/* Whether a map can name this balancer; otherwise it is told why not. */
+int mod_fcgate_has_balancer(plugin_data *plugin, const char *name, const char *place);
+
+/* route.c */
+/* What the map that holds for a request says of its path; the balancer is NULL if nothing. */
+claim_t mod_fcgate_find_by_path(request_st *r, const plugin_data *plugin);
+/* What it says of the file that lighttpd has found. */
+claim_t mod_fcgate_find_by_file(request_st *r, const plugin_data *plugin);
+const fcgate_route *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer,
+                                          fcgate_error *error);
+/* Where in a path an extension ends, followed by / or the end of the path; 0 if nowhere. */
+size_t mod_fcgate_end_of_script(const buffer *path, const buffer *extension);
+void mod_fcgate_drop_routes(plugin_data *plugin);
+
+/* request.c */
+void mod_fcgate_describe(request_st *r, const claim_t *claim, fcgate_request *request);
+
+/* loop.c */
+int mod_fcgate_begin_loop(plugin_data *plugin);
+void mod_fcgate_end_loop(plugin_data *plugin);
+/* After each call into libfcgate that is not within one of its callbacks. */
+void mod_fcgate_settle(plugin_data *plugin);
+
+/* handler.c */
+int mod_fcgate_claim(request_st *r, plugin_data *plugin, claim_t claim);
+handler_t mod_fcgate_handle(request_st *r, void *plugin_data);
+handler_t mod_fcgate_reset(request_st *r, void *plugin_data);
+void mod_fcgate_free_left(plugin_data *plugin);
+
+void mod_fcgate_fail(forward_t *forward, const fcgate_error *error);
+
+/* response.c */
+extern const fcgate_events mod_fcgate_response_events;
+/* Has lighttpd go on with the request. */
+void mod_fcgate_wake(forward_t *forward);
+/* What lighttpd is told of the response so far. */
+handler_t mod_fcgate_pass_on(forward_t *forward);
+handler_t mod_fcgate_answer_with(request_st *r, int status);
+handler_t mod_fcgate_add_retry_after(request_st *r, void *plugin_data);
+
+/* mod_fcgate.c */
+void mod_fcgate_log(void *user, uint32_t level, const char *text, size_t length);
+
+#endif

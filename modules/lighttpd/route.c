@@ -1,0 +1,153 @@
+/*
+ * Which balancer answers a request, and the route that the conditions which hold for it make together.
+ *
+ * Which conditions hold is known with each request only. Each combination is made once in a worker and
+ * found again.
+ */
+#include "mod_fcgate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct combination {
+    combination_t *next;
+    const char *balancer;
+    const fcgate_route *route;
+    size_t count;
+    const fcgate_route *levels[];
+};
+
+static int holds(request_st *r, const part_t *part)
+{
+    return part->condition == 0 || config_check_cond(r, part->condition);
+}
+
+/* As with all of lighttpd's lists, that of the last condition which has one holds. */
+static const array *find_map(request_st *r, const plugin_data *plugin)
+{
+    for (size_t i = plugin->part_count; i > 0; i--) {
+        const part_t *part = &plugin->parts[i - 1];
+
+        if (part->map && holds(r, part)) {
+            return part->map;
+        }
+    }
+    return NULL;
+}
+
+size_t mod_fcgate_end_of_script(const buffer *path, const buffer *extension)
+{
+    size_t tail = buffer_clen(extension);
+
+    for (const char *at = strstr(path->ptr, extension->ptr); at; at = strstr(at + 1, extension->ptr)) {
+        if (at > path->ptr && at[-1] != '/' && (at[tail] == '/' || !at[tail])) {
+            return (size_t)(at - path->ptr) + tail;
+        }
+    }
+    return 0;
+}
+
+static int has_extension(const buffer *file, const buffer *extension)
+{
+    size_t length = buffer_clen(file), tail = buffer_clen(extension);
+
+    return length > tail && !memcmp(file->ptr + length - tail, extension->ptr, tail)
+           && file->ptr[length - tail - 1] != '/';
+}
+
+static int has_prefix(const buffer *path, const buffer *prefix)
+{
+    return buffer_clen(path) >= buffer_clen(prefix) && !memcmp(path->ptr, prefix->ptr, buffer_clen(prefix));
+}
+
+static claim_t claim_of(const data_unset *entry, int is_found)
+{
+    claim_t claim = {((const data_string *)entry)->value.ptr, &entry->key, is_found};
+
+    return claim;
+}
+
+claim_t mod_fcgate_find_by_path(request_st *r, const plugin_data *plugin)
+{
+    const array *map = find_map(r, plugin);
+    claim_t none = {0};
+
+    for (uint32_t i = 0; map && i < map->used; i++) {
+        const buffer *key = &map->data[i]->key;
+
+        if (buffer_is_blank(key) || (key->ptr[0] == '/' && has_prefix(&r->uri.path, key))
+            || (key->ptr[0] == '.' && mod_fcgate_end_of_script(&r->uri.path, key) > 0)) {
+            return claim_of(map->data[i], 0);
+        }
+    }
+    return none;
+}
+
+claim_t mod_fcgate_find_by_file(request_st *r, const plugin_data *plugin)
+{
+    const array *map = find_map(r, plugin);
+    claim_t none = {0};
+
+    for (uint32_t i = 0; map && i < map->used; i++) {
+        const buffer *key = &map->data[i]->key;
+
+        if (!buffer_is_blank(key) && key->ptr[0] == '.' && has_extension(&r->physical.path, key)) {
+            return claim_of(map->data[i], 1);
+        }
+    }
+    return none;
+}
+
+static combination_t *make(plugin_data *plugin, const char *balancer, const fcgate_route *const *levels, size_t count,
+                           fcgate_error *error)
+{
+    const fcgate_route *route =
+        fcgate_gateway_route(plugin->gateway, balancer, plugin->base, levels, count, error);
+    combination_t *made = route ? malloc(sizeof *made + count * sizeof *levels) : NULL;
+
+    if (made) {
+        made->next = plugin->combinations;
+        made->balancer = balancer;
+        made->route = route;
+        made->count = count;
+        memcpy(made->levels, levels, count * sizeof *levels);
+        plugin->combinations = made;
+    }
+    return made;
+}
+
+const fcgate_route *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer,
+                                          fcgate_error *error)
+{
+    const fcgate_route *levels[plugin->part_count + 1];
+    size_t count = 0;
+    combination_t *known;
+
+    for (size_t i = 0; i < plugin->part_count; i++) {
+        if (plugin->parts[i].level && holds(r, &plugin->parts[i])) {
+            levels[count++] = plugin->parts[i].level;
+        }
+    }
+    if (r->conf.stream_request_body) {
+        levels[count++] = plugin->streamed;
+    }
+    for (known = plugin->combinations; known; known = known->next) {
+        if (known->count == count && !memcmp(known->levels, levels, count * sizeof *levels)
+            && !strcmp(known->balancer, balancer)) {
+            return known->route;
+        }
+    }
+    known = make(plugin, balancer, levels, count, error);
+    return known ? known->route : NULL;
+}
+
+void mod_fcgate_drop_routes(plugin_data *plugin)
+{
+    combination_t *next;
+
+    for (combination_t *each = plugin->combinations; each; each = next) {
+        next = each->next;
+        free(each);
+    }
+    plugin->combinations = NULL;
+}
