@@ -22,8 +22,8 @@ void mod_fcgate_fail(forward_t *forward, const fcgate_error *error)
     forward->retry_after = error->http_status == 503 ? RETRY_AFTER : 0;
 }
 
-/* The application has answered, but not ended the request: it goes on without lighttpd, so that its connection
- * can be kept. */
+/* It goes on without lighttpd: the application has answered, but not ended the request, and its connection can
+ * be kept; or the client is gone, and libfcgate says whether the application may finish. */
 static void leave_behind(forward_t *forward)
 {
     plugin_data *plugin = forward->plugin;
@@ -34,6 +34,9 @@ static void leave_behind(forward_t *forward)
         plugin->left->previous = forward;
     }
     plugin->left = forward;
+    if (!forward->is_whole) {
+        fcgate_exchange_client_gone(forward->exchange);
+    }
 }
 
 handler_t mod_fcgate_reset(request_st *r, void *p_d)
@@ -45,12 +48,13 @@ handler_t mod_fcgate_reset(request_st *r, void *p_d)
         return HANDLER_GO_ON;
     }
     r->plugin_ctx[plugin->id] = NULL;
-    if (forward->exchange && forward->is_whole && !forward->is_over) {
+    if (forward->exchange && !forward->is_over && (forward->is_whole || !forward->has_body || forward->body_ended)) {
         leave_behind(forward);
-        return HANDLER_GO_ON;
     }
-    fcgate_exchange_free(forward->exchange);
-    free(forward);
+    else {
+        fcgate_exchange_free(forward->exchange);
+        free(forward);
+    }
     mod_fcgate_settle(plugin);
     return HANDLER_GO_ON;
 }
@@ -102,6 +106,7 @@ static handler_t start(forward_t *forward)
     }
     mod_fcgate_describe(r, &forward->claim, plugin->request);
     forward->is_started = 1;
+    forward->has_body = r->reqbody_length != 0;
     forward->exchange =
         fcgate_exchange_start(plugin->loop, route, plugin->request, &mod_fcgate_response_events, forward, &error);
     fcgate_request_clear(plugin->request);

@@ -75,8 +75,9 @@ struct forward {
     fcgate_exchange *exchange; /* NULL before it is started */
     forward_t *next, *previous; /* in `left` */
     unsigned is_started : 1;
-    unsigned wants_body : 1;  /* of the request */
-    unsigned body_ended : 1;  /* the whole body was handed over */
+    unsigned has_body : 1;    /* the request */
+    unsigned wants_body : 1;  /* libfcgate, more of it */
+    unsigned body_ended : 1;  /* the whole of it was handed over */
     unsigned has_no_body : 1; /* the response: nothing but its head will be sent */
     unsigned is_paused : 1;
     unsigned is_whole : 1; /* the response */

@@ -48,6 +48,9 @@ static int32_t take_head(void *user, fcgate_exchange *exchange, const fcgate_hea
     }
     /* lighttpd ends a request without a body as soon as it has the head. It gets it when the application has
      * ended it too, so that the connection can be kept. */
+    if (fcgate_head_is_stream(head)) {
+        r->conf.stream_response_body |= STREAMED;
+    }
     forward->has_no_body = !fcgate_head_has_body(head, BUF_PTR_LEN(method));
     if (!forward->has_no_body) {
         r->resp_body_started = 1;
