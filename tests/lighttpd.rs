@@ -1,6 +1,6 @@
 //! mod_fcgate in lighttpd: what an administrator configures, and what an application sees of it.
 
-use fcgate_kit::{Lighttpd, PhpFpm, Request};
+use fcgate_kit::{Application, Lighttpd, PhpFpm, Request};
 
 /// What a PHP page was given, one `NAME=value` a line, and the body's length and digest.
 const DUMP: &str = "<?php header('Content-Type: text/plain');
@@ -63,4 +63,181 @@ fn three_lines_serve_php() {
         client.get("/missing.php/info").expect(404);
         assert_eq!(client.connects(), 1);
     }
+}
+
+/// X1, X6: params of all conditions that hold merge, the last line about a name wins, and the balancer's
+/// yield to all of them; lighttpd's own environment yields to both.
+#[test]
+fn params_of_conditions_merge() {
+    let application = Application::unix().start();
+    let lighttpd = Lighttpd::new()
+        .config(format!(
+            "fcgate.balancers = ( \"php\" => ( \"pools\" => ( \"{}\" => () ),\n\
+             \"param\" => ( \"A\" => \"balancer\", \"E\" => \"balancer\" ), \"param_unset\" => ( \"HTTP_X_ONE\" ) ) )",
+            application.address()
+        ))
+        .config("fcgate.map = ( \".php\" => \"php\" )")
+        .config("fcgate.param = ( \"A\" => \"all\", \"B\" => \"all\", \"C\" => \"all\", \"NUMBER\" => 7, \"BLANK\" => \"\" )")
+        .config("setenv.add-environment = ( \"B\" => \"environment\", \"F\" => \"environment\", \"PHP_VALUE\" => \"x\" )")
+        .config("$HTTP[\"url\"] =^ \"/a/\" {\n fcgate.param = ( \"B\" => \"url\" )\n fcgate.param_unset = ( \"C\" )\n}")
+        .config("$REQUEST_HEADER[\"X-Three\"] == \"3\" {\n fcgate.param = ( \"B\" => \"header\", \"D\" => \"header\" )\n}")
+        .file("b.php", "")
+        .file("a/x.php", "")
+        .start();
+    let mut client = lighttpd.client();
+    for (target, three, expected) in [
+        ("/b.php", "0", [Some("all"), Some("all"), Some("all"), None]),
+        ("/b.php", "3", [Some("all"), Some("header"), Some("all"), Some("header")]),
+        ("/a/x.php", "0", [Some("all"), Some("url"), None, None]),
+        ("/a/x.php", "3", [Some("all"), Some("header"), None, Some("header")]),
+    ] {
+        let request = Request::get(target).field("X-One", "1").field("X-Three", three);
+        client.send(&request).expect(200);
+        let request = application.requests().pop().unwrap();
+        assert_eq!(["A", "B", "C", "D"].map(|name| request.param(name)), expected, "{target} {three}");
+        assert_eq!((request.param("E"), request.param("F")), (Some("balancer"), Some("environment")));
+        assert_eq!((request.param("NUMBER"), request.param("BLANK")), (Some("7"), Some("")));
+        assert_eq!((request.param("HTTP_X_ONE"), request.param("HTTP_X_THREE")), (None, Some(three)));
+        assert_eq!(request.param("PHP_VALUE"), None);
+    }
+    application.assert_no_violations();
+}
+
+/// X6, X9: what a map's keys claim: the last extension, found or not; a prefix; all. What lighttpd has
+/// mapped to another place is told to be there.
+#[test]
+fn maps_claim_extensions_prefixes_and_all() {
+    let [php, app] = [Application::unix().start(), Application::unix().start()];
+    let lighttpd = Lighttpd::new()
+        .config(format!(
+            "fcgate.balancers = ( \"php\" => \"{}\", \"app\" => \"{}\" )",
+            php.address(),
+            app.address()
+        ))
+        .config("fcgate.map = ( \"/plain\" => \"app\", \"/script\" => \"app\", \".php\" => \"php\" )")
+        .config("$HTTP[\"url\"] =^ \"/plain\" { fcgate.preset = \"plain\" }")
+        .config("$HTTP[\"url\"] =^ \"/script\" { fcgate.script = \"{directory}/elsewhere/z.php\" }")
+        .config("$HTTP[\"host\"] == \"all.example\" { fcgate.map = ( \"\" => \"app\" )\n fcgate.preset = \"plain\" }")
+        .config("$HTTP[\"host\"] == \"far.example\" { server.document-root = \"/no/such/root\" }")
+        .config("$HTTP[\"host\"] == \"mapped.example\" { fcgate.map_root = ( \"{root}\" => \"/var/www\" ) }")
+        .config("alias.url = ( \"/alias/\" => \"{directory}/elsewhere/\" )")
+        .config("url.rewrite-if-not-file = ( \"^/front/(.*)\" => \"/front/index.php?path=$1\" )")
+        .file("x.php", "")
+        .file("dir.php/y.php", "")
+        .file("a.php.jpg", "a picture")
+        .file("front/index.php", "");
+    lighttpd.directory().write("elsewhere/z.php", "");
+    let lighttpd = lighttpd.start();
+    let root = lighttpd.directory().join("root").display().to_string();
+    let elsewhere = lighttpd.directory().join("elsewhere/z.php").display().to_string();
+    let in_root = |name: &str| format!("{root}{name}");
+    for (host, target, of, script, info, file) in [
+        ("a.example", "/x.php", &php, "/x.php", None, Some(in_root("/x.php"))),
+        ("a.example", "/x.php/a/b%20c", &php, "/x.php", Some("/a/b c"), Some(in_root("/x.php"))),
+        (
+            "a.example",
+            "/dir.php/y.php/i",
+            &php,
+            "/dir.php/y.php",
+            Some("/i"),
+            Some(in_root("/dir.php/y.php")),
+        ),
+        ("a.example", "/alias/z.php/i", &php, "/alias/z.php", Some("/i"), Some(elsewhere.clone())),
+        (
+            "a.example",
+            "/front/some/page?a=b",
+            &php,
+            "/front/index.php",
+            None,
+            Some(in_root("/front/index.php")),
+        ),
+        ("a.example", "/plain", &app, "/plain", None, None),
+        ("a.example", "/plain/x.php/i", &app, "/plain", Some("/x.php/i"), None),
+        ("a.example", "/script/any/path", &app, "", Some("/script/any/path"), Some(elsewhere.clone())),
+        ("all.example", "/x.php", &app, "", Some("/x.php"), None),
+        ("far.example", "/none.php/i", &php, "/none.php", Some("/i"), Some("/no/such/root/none.php".into())),
+        ("mapped.example", "/none.php/i", &php, "/none.php", Some("/i"), Some("/var/www/none.php".into())),
+    ] {
+        lighttpd.client().host(host).get(target).expect(200);
+        let request = of.requests().pop().unwrap_or_else(|| panic!("{host} {target} went elsewhere"));
+        assert_eq!(request.param("REQUEST_URI"), Some(target), "{host}");
+        assert_eq!(
+            (request.param("SCRIPT_NAME"), request.param("PATH_INFO"), request.param("SCRIPT_FILENAME")),
+            (Some(script), info, file.as_deref()),
+            "{host} {target}"
+        );
+    }
+    assert_eq!(php.requests().pop().unwrap().param("DOCUMENT_ROOT"), Some("/var/www"));
+    let before = (php.requests().len(), app.requests().len());
+    let mut client = lighttpd.client();
+    assert_eq!(client.get("/a.php.jpg").expect(200).text(), "a picture");
+    assert_eq!(client.get("/a.php.jpg/x.php").expect(200).text(), "a picture");
+    client.get("/none.php").expect(404);
+    client.get("/x.phpx").expect(404);
+    assert_eq!((php.requests().len(), app.requests().len()), before);
+    php.assert_no_violations();
+    app.assert_no_violations();
+}
+
+/// X6, X7: HTTP Basic by the application sees PHP_AUTH_USER; by lighttpd REMOTE_USER and AUTH_TYPE; one
+/// setting keeps the password back.
+#[test]
+fn http_basic_is_seen_by_php() {
+    let php = PhpFpm::unix().start();
+    let lighttpd = Lighttpd::new()
+        .module("mod_auth")
+        .module("mod_authn_file")
+        .config(three_lines(php.address()))
+        .config("auth.backend = \"plain\"\nauth.backend.plain.userfile = \"{directory}/users\"")
+        .config("$HTTP[\"url\"] =^ \"/own/\" { auth.require = ( \"\" => ( \"method\" => \"basic\", \"realm\" => \"x\", \"require\" => \"valid-user\" ) ) }")
+        .config("$HTTP[\"url\"] =^ \"/own/kept/\" { fcgate.pass_authorization = \"off\" }");
+    lighttpd.directory().write("users", "ann:password\n");
+    let lighttpd = ["dump.php", "own/dump.php", "own/kept/dump.php"]
+        .into_iter()
+        .fold(lighttpd, |lighttpd, name| lighttpd.file(name, DUMP))
+        .start();
+    let mut client = lighttpd.client();
+    client.get("/own/dump.php").expect(401);
+    for (path, by_php, by_lighttpd) in [
+        ("/dump.php", Some("ann"), None),
+        ("/own/dump.php", Some("ann"), Some("ann")),
+        ("/own/kept/dump.php", None, Some("ann")),
+    ] {
+        let request = Request::get(path).field("Authorization", "Basic YW5uOnBhc3N3b3Jk");
+        let page = client.send(&request).expect(200).text();
+        assert_eq!(
+            (value(&page, "PHP_AUTH_USER"), value(&page, "REMOTE_USER")),
+            (by_php, by_lighttpd),
+            "{path}"
+        );
+        assert_eq!(value(&page, "AUTH_TYPE"), by_lighttpd.map(|_| "Basic"), "{path}");
+    }
+}
+
+/// X6: an error page in PHP is told the real status and what was asked for, and its answer keeps that
+/// status, whether lighttpd found no file or the application answered so.
+#[test]
+fn an_error_handler_in_php_is_told_the_status() {
+    let php = PhpFpm::unix().start();
+    let lighttpd = Lighttpd::new()
+        .config(three_lines(php.address()))
+        .config("server.error-handler = \"/error.php?from=config\"")
+        .config("$HTTP[\"url\"] =^ \"/over/\" { fcgate.error_override = \"enable\" }")
+        .file("error.php", DUMP)
+        .file("over/x.php", "<?php http_response_code(503);")
+        .start();
+    for (path, status) in [("/no/page", "404"), ("/no.php", "404"), ("/over/x.php", "503")] {
+        let target = format!("{path}?a=b");
+        let page = lighttpd.client().get(&target).expect(status.parse().unwrap()).text();
+        for (name, expected) in [
+            ("REDIRECT_STATUS", status),
+            ("QUERY_STRING", "from=config"),
+            ("REQUEST_URI", &target),
+            ("SCRIPT_NAME", "/error.php"),
+        ] {
+            assert_eq!(value(&page, name), Some(expected), "{path} {name}\n{page}");
+        }
+    }
+    let page = lighttpd.client().send(&Request::post("/no.php", "body")).expect(404).text();
+    assert!(page.contains("BODY=0 ") && value(&page, "REQUEST_METHOD") == Some("GET"), "{page}");
 }

@@ -93,6 +93,17 @@ int mod_fcgate_claim(request_st *r, plugin_data *plugin, claim_t claim)
     return 1;
 }
 
+/* lighttpd looks out for a client that goes away only where it had to wait for its request. */
+static void watch_client(request_st *r)
+{
+    fdnode *node = r->con->fdn;
+
+    if (!(fdevent_fdnode_interest(node) & FDEVENT_RDHUP)
+        && !(r->conf.stream_request_body & FDEVENT_STREAM_REQUEST_POLLRDHUP)) {
+        fdevent_fdnode_event_add(r->con->srv->ev, node, FDEVENT_RDHUP);
+    }
+}
+
 static handler_t start(forward_t *forward)
 {
     plugin_data *plugin = forward->plugin;
@@ -118,6 +129,7 @@ static handler_t start(forward_t *forward)
             r->conf.stream_request_body |= FDEVENT_STREAM_REQUEST_BUFMIN;
         }
     }
+    watch_client(r);
     if (!forward->exchange) {
         mod_fcgate_fail(forward, &error);
     }

@@ -37,6 +37,10 @@ static int32_t take_head(void *user, fcgate_exchange *exchange, const fcgate_hea
     }
     method = http_method_buf(r->http_method);
     r->http_status = (int)fcgate_head_status(head);
+    /* A page for server.error-handler that states no status of its own answers with that of the error. */
+    if (r->http_status == 200 && r->error_handler_saved_status > 0 && r->error_handler_saved_status < 1000) {
+        r->http_status = r->error_handler_saved_status;
+    }
     for (size_t i = 0; i < fcgate_head_field_count(head); i++) {
         const char *name, *value;
         size_t name_length, value_length;
@@ -202,9 +206,10 @@ static handler_t cut(request_st *r)
         return HANDLER_FINISHED;
     }
     if (r->http_version == HTTP_VERSION_1_0) {
-        struct linger none = {1, 0};
+        struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
 
-        setsockopt(r->con->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+        /* What resets a connection at once: lighttpd itself would end it in order. */
+        connect(r->con->fd, &nowhere, sizeof nowhere);
     }
     return HANDLER_ERROR;
 }

@@ -216,6 +216,8 @@ impl Lighttpd {
     /// again.
     pub fn restart_gracefully(&mut self) {
         let restarts = |log: &str| log.matches(RUNNING).count();
+        // Before it is up, the signal would end it.
+        self.wait_for_log(&[RUNNING]);
         let before = restarts(&self.log());
         self.process.signal(libc::SIGUSR1);
         poll(PATIENCE, || (restarts(&self.log()) > before).then_some(()))

@@ -1,0 +1,167 @@
+//! The configuration of mod_fcgate: what lighttpd says of a wrong line, and the whole example.
+
+use fcgate_kit::{Application, Lighttpd};
+
+/// What `lighttpd -tt` says of these lines, which are wrong.
+fn refused(lines: &str) -> String {
+    let (right, said) = Lighttpd::new().config(lines).check();
+    assert!(!right, "was taken: {lines}");
+    said
+}
+
+/// A balancer with these lines in it.
+fn balancer(lines: &str) -> String {
+    format!("fcgate.balancers = ( \"php\" => ( {lines} ) )")
+}
+
+/// S10: what is wrong is said when the configuration is read, by name, with its condition and the
+/// nearest right name.
+#[test]
+fn wrong_lines_are_named() {
+    for (lines, words) in [
+        ("fcgate.head_timeut = \"5s\"", &["fcgate.head_timeut", "did you mean fcgate.head_timeout?"][..]),
+        (
+            "$HTTP[\"url\"] =^ \"/api\" { fcgate.head_timeut = \"5s\" }",
+            &["fcgate.head_timeut in ", "/api", "did you mean fcgate.head_timeout?"],
+        ),
+        ("fcgate.balancer = ( \"php\" => \"a:1\" )", &["did you mean fcgate.balancers?"]),
+        ("fcgate.params = ( \"A\" => \"b\" )", &["did you mean fcgate.param?"]),
+        ("fcgate.colour = \"red\"", &["fcgate.colour is nothing that mod_fcgate knows"]),
+        ("fcgate.head_timeout = \"soon\"", &["fcgate.head_timeout", "soon"]),
+        ("fcgate.head_timeout = ( \"a\" )", &["fcgate.head_timeout takes one value and no list"]),
+        (
+            "fcgate.max_connections = 4",
+            &["is a setting of pools", "\"max_connections\" => ... in fcgate.balancers"],
+        ),
+        ("fcgate.method = \"round_robin\"", &["is a setting of balancers"]),
+        ("fcgate.document_root = \"/srv\"", &["server.document-root"]),
+        ("fcgate.response_memory = \"1m\"", &["server.stream-response-body"]),
+        ("fcgate.map_root = \"/a /b\"", &["fcgate.map_root: write the directory here"]),
+        ("fcgate.balancers = \"a:1\"", &["fcgate.balancers: write a list"]),
+        ("fcgate.balancers = ( \"php\" => \"/run/a.sock\" )", &["\"php\"", "unix:/run/a.sock"]),
+        ("fcgate.balancers = ( \"p:x\" => \"a:1\" )", &["a name is 1 to 128 letters"]),
+        ("fcgate.balancers = ( \"php\" => \"a:1 weight=many\" )", &["weight", "many"]),
+        (
+            "$HTTP[\"url\"] == \"/\" { fcgate.balancers = ( \"php\" => \"a:1\" ) }",
+            &["outside of all conditions"],
+        ),
+        (&balancer("\"weight\" => 2"), &["\"php\" has no \"pools\""]),
+        (
+            &balancer("\"pools\" => ( \"a:1\" => ( \"max_conections\" => 4 ) )"),
+            &["did you mean max_connections?"],
+        ),
+        (&balancer("\"pools\" => ( \"a:1\" => () ), \"queue_lenght\" => 4"), &["did you mean queue_length?"]),
+        (&balancer("\"pools\" => ( \"a:1\" => 4 )"), &["write the settings of a pool as a list"]),
+        (&balancer("\"pools\" => \"a:1\""), &["\"pools\" is a list"]),
+        (
+            &balancer("\"host\" => \"10.0.0.2\", \"port\" => 9000"),
+            &["\"host\" is no setting", "\"host:port\""],
+        ),
+        (
+            &balancer("\"socket\" => \"/run/a.sock\""),
+            &["\"socket\" is no setting", "\"unix:/path/of/the/socket\""],
+        ),
+        (&balancer("\"pools\" => ( ( \"socket\" => \"/run/a.sock\" ) )"), &["named by its address"]),
+        (
+            &balancer("\"pools\" => ( \"php\" => ( \"port\" => 9000 ) )"),
+            &["\"port\" is no setting", "\"host:port\""],
+        ),
+        (
+            &balancer("\"pools\" => ( \"a:1\" => () ), \"param\" => ( \"CONTENT_LENGTH\" => 5 )"),
+            &["must match what is sent"],
+        ),
+        ("fcgate.map = ( \".php\" => \"php\" )", &["no balancer \"php\"", "declares none at all"]),
+        (
+            "fcgate.balancers = ( \"php\" => \"a:1\" )\nfcgate.map = ( \".php\" => \"pph\" )",
+            &["no balancer \"pph\"", "did you mean php?"],
+        ),
+        (
+            "fcgate.balancers = ( \"php\" => \"a:1\" )\nfcgate.map = ( \".php\" => \"unix:/run/a.sock\" )",
+            &["an address can't stand here"],
+        ),
+        ("fcgate.map = ( \"php\" => \"php\" )", &["\"php\" is no extension"]),
+        ("fcgate.map = \"php\"", &["fcgate.map: write a list"]),
+        ("fcgate.param = ( \"GATEWAY_INTERFACE\" => \"x\" )", &["fcgate.param: ", "must match"]),
+        ("fcgate.param_unset = ( \"A\" => \"b\" )", &["write a list of names"]),
+        ("fcgate.script_exists = \"perhaps\"", &["fcgate.script_exists", "perhaps"]),
+    ] {
+        let said = refused(lines);
+        for word in words {
+            assert!(said.contains(word), "{lines}\n--- is told so, without \"{word}\":\n{said}");
+        }
+    }
+    let said = refused("fcgate.one = 1\nfcgate.two = 2");
+    assert!(said.contains("fcgate.one") && said.contains("fcgate.two"), "all at once: {said}");
+}
+
+/// A line whose engine part comes with a later version is an error that says so.
+#[test]
+fn lines_of_later_versions_are_refused_by_name() {
+    for lines in [
+        balancer("\"method\" => \"least_connections\", \"pools\" => ( \"a:1\" => () )"),
+        balancer("\"check\" => \"ping\", \"pools\" => ( \"a:1\" => () )"),
+        balancer("\"pools\" => ( \"app2.example.net:9000\" => ( \"slow_start\" => \"30s\" ) )"),
+        balancer("\"pools\" => ( \"a:1\" => ( \"max_connections\" => \"auto\" ) )"),
+        "fcgate.share = \"25%\"".into(),
+        "fcgate.local_redirect = \"enable\"".into(),
+    ] {
+        let said = refused(&lines);
+        assert!(said.contains("comes with a later version"), "{lines}: {said}");
+    }
+}
+
+/// The whole example of the documentation loads, less the lines of later versions, and its parts
+/// answer.
+#[test]
+fn the_whole_example_loads_and_answers() {
+    let application = Application::unix().start();
+    let address = application.address();
+    let config = include_str!("../docs/lighttpd-example.conf")
+        .replace("server.modules += ( \"mod_fcgate\" )\n", "")
+        .replace("unix:/run/php/php8.2-fpm.sock", &address)
+        .replace("unix:/run/php/reports.sock", &address)
+        .replace("unix:/run/fcgiwrap.socket", &address);
+    let lighttpd = Lighttpd::new().config(config).file("index.php", "").file("reports", "").start();
+    let mut client = lighttpd.client();
+    for (target, script, info) in [
+        ("/index.php/a", "/index.php", ""),
+        ("/", "/index.php", ""),
+        ("/no/such/page", "/index.php", ""),
+        ("/reports", "/reports", ""),
+        ("/git/repository.git/info/refs?service=git-upload-pack", "/git", "/repository.git/info/refs"),
+    ] {
+        client.get(target).expect(200);
+        let request = application.requests().pop().unwrap();
+        assert_eq!(request.param("REQUEST_URI"), Some(target));
+        assert_eq!(
+            (request.param("SCRIPT_NAME"), request.param("PATH_INFO").unwrap_or("")),
+            (Some(script), info),
+            "{target}"
+        );
+        assert_eq!(request.param("APP_ENV"), Some("production"), "{target}");
+        let git = target.starts_with("/git/");
+        let file = git.then_some("/usr/lib/git-core/git-http-backend");
+        assert_eq!(request.param("GIT_PROJECT_ROOT"), git.then_some("/srv/git"));
+        assert!(file.is_none_or(|file| request.param("SCRIPT_FILENAME") == Some(file)));
+    }
+    let request = fcgate_kit::Request::get("/index.php").field("X-Forwarded-Proto", "https");
+    client.send(&request).expect(200);
+    assert_eq!(application.requests().pop().unwrap().param("HTTPS"), Some("on"));
+    application.assert_no_violations();
+}
+
+/// The file for Debian, as it is and with all its examples switched on.
+#[test]
+fn the_file_for_debian_loads() {
+    let file = include_str!("../modules/lighttpd/15-fcgate.conf");
+    let file = file.replace("server.modules += ( \"mod_fcgate\" )\n", "");
+    let examples: Vec<&str> = file
+        .lines()
+        .filter(|line| !line.starts_with("# ") || line.starts_with("#  "))
+        .map(|line| line.strip_prefix('#').unwrap_or(line))
+        .collect();
+    for lines in [file.clone(), examples.join("\n")] {
+        let (right, said) = Lighttpd::new().config(&lines).check();
+        assert!(right && !said.contains("WARNING"), "{lines}\n{said}");
+    }
+}
