@@ -224,6 +224,15 @@ impl Lighttpd {
             .unwrap_or_else(|| panic!("it did not restart:\n{}", self.log()));
     }
 
+    /// Its workers, of which there are to be so many.
+    pub fn workers(&self, count: usize) -> Vec<u32> {
+        let parent = self.process.pid();
+        let read = || fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let parse = |text: String| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        poll(PATIENCE, || Some(parse(read())).filter(|workers: &Vec<u32>| workers.len() == count))
+            .unwrap_or_else(|| panic!("it has not {count} workers:\n{}", self.log()))
+    }
+
     /// The process; with several workers, the one that watches them.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
