@@ -39,6 +39,12 @@ fn the_apache_page_tells_the_directives() {
     has_part("docs/apache.md", &fcgate::config::document::apache());
 }
 
+/// The page of lighttpd's lines is the code's.
+#[test]
+fn the_lighttpd_page_tells_the_lines() {
+    has_part("docs/lighttpd.md", &fcgate::config::document::lighttpd());
+}
+
 /// The page of errors is the code's.
 #[test]
 fn the_page_of_errors_tells_every_error() {

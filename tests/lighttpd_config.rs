@@ -165,3 +165,19 @@ fn the_file_for_debian_loads() {
         assert!(right && !said.contains("WARNING"), "{lines}\n{said}");
     }
 }
+
+/// The README's lines are right.
+#[test]
+fn the_configuration_of_the_readme_loads() {
+    for (page, pieces) in [(include_str!("../README.md"), 1), (include_str!("../docs/lighttpd.md"), 1)] {
+        let found: Vec<&str> = page.split("```lighttpd\n").skip(1).collect();
+        assert_eq!(found.len(), pieces);
+        for piece in found {
+            let lines: Vec<&str> = piece.split("```").next().unwrap().lines().collect();
+            let lines: Vec<&str> =
+                lines.into_iter().filter(|line| !line.starts_with("server.modules")).collect();
+            let (right, said) = Lighttpd::new().config(lines.join("\n")).check();
+            assert!(right && !said.contains("WARNING"), "{said}");
+        }
+    }
+}

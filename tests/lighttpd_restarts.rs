@@ -91,8 +91,7 @@ fn php_is_restarted_unseen() {
 #[test]
 fn a_killed_worker_is_replaced() {
     let application = Application::unix().reply(Reply::page(200, "fine")).start();
-    let lighttpd =
-        Lighttpd::new().workers(2).config(lines(&application.address())).file("x.php", "").start();
+    let lighttpd = Lighttpd::new().workers(2).config(lines(&application.address())).file("x.php", "").start();
     let worker = lighttpd.workers(2)[0].to_string();
     assert!(Command::new("kill").args(["-KILL", &worker]).status().unwrap().success());
     for _ in 0..20 {

@@ -102,6 +102,54 @@ pub fn apache() -> String {
     text
 }
 
+/// Settings that lighttpd has under a name of its own.
+const NOT_IN_LIGHTTPD: [&str; 3] = ["document_root", "response_memory", "flush"];
+
+/// The lines of lighttpd's configuration that stand for settings, as a part of their page in the docs.
+pub fn lighttpd() -> String {
+    let mut text = String::new();
+    for setting in SETTINGS.iter().filter(|setting| !NOT_IN_LIGHTTPD.contains(&setting.name)) {
+        let Setting { name, default, help, .. } = setting;
+        let range = setting.range();
+        let value = match setting.kind().name() {
+            "flag" => "\"enable\"\\|\"disable\"".into(),
+            "choice" => format!("\"{}\"", range.replace(", ", "\"\\|\"")),
+            "count" => format!("NUMBER ({range})"),
+            "size" => format!("\"SIZE\" ({range})"),
+            "time" => format!("\"TIME\" ({range})"),
+            "pair" => "( \"PATH\" => \"PATH\" )".into(),
+            "path" => "\"PATH\"".into(),
+            _ => "\"TEXT\"".to_owned(),
+        };
+        let default = match (*name, *default) {
+            ("pass_authorization", _) => "`on`".into(),
+            (_, "") => "none".into(),
+            (_, default) => format!("`{default}`"),
+        };
+        let (heading, syntax, context) = match setting.scope() {
+            Scope::Pool => (
+                format!("\"{name}\""),
+                format!("\"{name}\" => {value}"),
+                "`fcgate.balancers`: a pool, or a balancer for all its pools",
+            ),
+            Scope::Balancer => {
+                (format!("\"{name}\""), format!("\"{name}\" => {value}"), "`fcgate.balancers`: a balancer")
+            }
+            Scope::Route => (
+                format!("fcgate.{name}"),
+                format!("fcgate.{name} = {value}"),
+                "everywhere; a balancer, as its default",
+            ),
+        };
+        let _ = writeln!(
+            text,
+            "### {heading}\n\n{help}\n\n| | |\n|---|---|\n| Syntax | {syntax} |\n| Default | {default} |\n\
+             | Context | {context} |\n"
+        );
+    }
+    text
+}
+
 /// As the inside of a C string.
 fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', "\\\"")
@@ -132,6 +180,17 @@ mod tests {
         assert!(text.contains("| Syntax | FcgateHeadTimeout TIME (1ms to 1d) |"));
         assert!(text.contains("| Syntax | FcgatePreset php\\|plain\\|script |"));
         assert!(!text.contains("FcgateIndex"));
+    }
+
+    /// Every setting that lighttpd has is a line with syntax, default and context.
+    #[test]
+    fn lighttpd_has_every_setting_but_its_own() {
+        let text = lighttpd();
+        assert_eq!(text.matches("### ").count(), SETTINGS.len() - NOT_IN_LIGHTTPD.len());
+        assert!(text.contains("| Syntax | fcgate.head_timeout = \"TIME\" (1ms to 1d) |"));
+        assert!(text.contains("| Syntax | fcgate.preset = \"php\"\\|\"plain\"\\|\"script\" |"));
+        assert!(text.contains("### \"max_connections\"\n"));
+        assert!(!text.contains("### fcgate.flush"));
     }
 
     /// Every setting has one line in the modules' header, in C's spelling.

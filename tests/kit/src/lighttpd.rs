@@ -227,7 +227,8 @@ impl Lighttpd {
     /// Its workers, of which there are to be so many.
     pub fn workers(&self, count: usize) -> Vec<u32> {
         let parent = self.process.pid();
-        let read = || fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let read =
+            || fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
         let parse = |text: String| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
         poll(PATIENCE, || Some(parse(read())).filter(|workers: &Vec<u32>| workers.len() == count))
             .unwrap_or_else(|| panic!("it has not {count} workers:\n{}", self.log()))
