@@ -61,6 +61,10 @@ APACHE_LOAD_PATHS = -e 's|@LIBRARY@|$(LIBDIR)/$(SONAME)|' -e 's|@APACHE_LIBEXECD
 LIGHTTPD ?= $(shell PATH=$$PATH:/usr/sbin command -v lighttpd)
 LIGHTTPD_VERSION := $(if $(LIGHTTPD),$(shell $(LIGHTTPD) -v 2>/dev/null | sed -n 's|^lighttpd/\([0-9.]*\).*|\1|p'))
 LIGHTTPD_MODULE := $(if $(LIGHTTPD_VERSION),$(BUILD)/lighttpd/mod_fcgate.so)
+# Where lighttpd has its modules, and where Debian's lighty-enable-mod looks; empty where there is none.
+LIGHTTPD_LIBEXECDIR ?= $(if $(LIGHTTPD_VERSION),$(firstword $(wildcard /usr/lib/lighttpd /usr/lib64/lighttpd /usr/local/lib/lighttpd)))
+LIGHTTPD_CONFDIR ?= $(if $(LIGHTTPD_VERSION),$(patsubst %/conf-available,%,$(wildcard /etc/lighttpd/conf-available)))
+LIGHTTPD_CONF = $(if $(LIGHTTPD_CONFDIR),$(LIGHTTPD_CONFDIR)/conf-available)
 # Its headers are in no package: its sources are fetched, of exactly that version.
 LIGHTTPD_SOURCE ?= $(TARGET_DIR)/lighttpd-$(LIGHTTPD_VERSION)
 
@@ -146,18 +150,22 @@ $(BUILD)/lighttpd/mod_fcgate.so: $(LIGHTTPD_SOURCES) $(wildcard modules/lighttpd
 	@scripts/lighttpd-source '$(LIGHTTPD_VERSION)' '$(LIGHTTPD_SOURCE)'
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -shared -fPIC -fvisibility=hidden -Wall -Wextra -Werror $(LIGHTTPD_CFLAGS) $(CPPFLAGS) $(CFLAGS) \
-	    -Iinclude -o $@ $(LIGHTTPD_SOURCES) $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/..' -lfcgate
+	    -Iinclude -o $@ $(LIGHTTPD_SOURCES) $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/..:$(LIBDIR)' -lfcgate
 
 ##@ Trying
 
 .PHONY: demo
-demo: ## Apache before php-fpm: [SERVER=civetweb] [PORT=8080] [APP=bundled] [DEMO=check]
+demo: ## Apache before php-fpm: [SERVER=lighttpd|civetweb] [PORT=8080] [APP=bundled] [DEMO=check]
 	@SERVER='$(SERVER)' PORT='$(PORT)' APP='$(APP)' DEMO='$(DEMO)' MAKE='$(MAKE_COMMAND)' \
 	    TARGET_DIR='$(TARGET_DIR)' scripts/demo
 
 .PHONY: demo-apache
 demo-apache: $(APACHE_MODULE)
 	@$(if $(APXS),:,echo "the demo needs apxs (Debian: apache2-dev)" >&2; exit 1)
+
+.PHONY: demo-lighttpd
+demo-lighttpd: $(LIGHTTPD_MODULE)
+	@$(if $(LIGHTTPD_VERSION),:,echo "the demo needs lighttpd (Debian: lighttpd)" >&2; exit 1)
 
 .PHONY: demo-civetweb
 demo-civetweb: $(if $(NO_CIVETWEB),,$(BUILD)/civetweb_server)
@@ -230,7 +238,7 @@ miri: ## the layers without system calls under Miri; needs nightly Rust
 
 # Depends on files, not on cargo: after `make`, `sudo make install` compiles nothing and needs no Rust.
 .PHONY: install
-install: $(LIBRARY) $(HEADER) ## the library and Apache's module: [PREFIX=/usr/local] [LIBDIR=] [DESTDIR=] [APACHE_LIBEXECDIR=]
+install: $(LIBRARY) $(HEADER) ## the library and the servers' modules: [PREFIX=/usr/local] [LIBDIR=] [DESTDIR=] [APACHE_LIBEXECDIR=] [LIGHTTPD_LIBEXECDIR=]
 	install -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(PKGCONFIGDIR)'
 	install -m 755 $(LIBRARY) '$(DESTDIR)$(LIBDIR)/$(REAL)'
 	ln -sf $(REAL) '$(DESTDIR)$(LIBDIR)/$(SONAME)'
@@ -242,7 +250,7 @@ install: $(LIBRARY) $(HEADER) ## the library and Apache's module: [PREFIX=/usr/l
 	    packaging/fcgate.pc.in >'$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
 	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
-	@$(MAKE) install-apache
+	@$(MAKE) install-apache install-lighttpd
 
 # The module, if it was built; and for Debian's a2enmod its two files. A fcgate.conf that somebody
 # has changed stays as it is. Who may install the library only (into a PREFIX of his own) does that.
@@ -274,9 +282,35 @@ install-apache:
 	fi; \
 	echo "To have the module loaded: a2enmod fcgate"
 
+# The same for lighttpd, whose module finds the library in the LIBDIR that it was built for.
+.PHONY: install-lighttpd
+install-lighttpd:
+	@modules='$(DESTDIR)$(LIGHTTPD_LIBEXECDIR)'; conf='$(DESTDIR)$(LIGHTTPD_CONF)'; file=15-fcgate.conf; \
+	if [ -z '$(LIGHTTPD_LIBEXECDIR)' ] || [ ! -e $(BUILD)/lighttpd/mod_fcgate.so ]; then exit 0; fi; \
+	if [ -z '$(DESTDIR)' ] && [ -d "$$modules" ] && [ ! -w "$$modules" ]; then \
+	    echo "lighttpd's mod_fcgate is left out: $$modules can't be written to"; exit 0; \
+	fi; \
+	set -x; \
+	install -d "$$modules"; \
+	install -m 755 $(BUILD)/lighttpd/mod_fcgate.so "$$modules/mod_fcgate.so"; \
+	{ set +x; } 2>/dev/null; \
+	if [ -z '$(LIGHTTPD_CONF)' ]; then \
+	    echo 'To have it loaded, write into lighttpd.conf: server.modules += ( "mod_fcgate" )'; \
+	    exit 0; \
+	fi; \
+	install -d "$$conf"; \
+	rm -f "$$conf/$$file.new"; \
+	if [ -e "$$conf/$$file" ] && ! cmp -s modules/lighttpd/$$file "$$conf/$$file"; then \
+	    install -m 644 modules/lighttpd/$$file "$$conf/$$file.new"; \
+	    echo "$$conf/$$file was changed and stays; the one of this version is $$file.new beside it"; \
+	else \
+	    install -m 644 modules/lighttpd/$$file "$$conf/$$file"; \
+	fi; \
+	echo "To have the module loaded: lighty-enable-mod fcgate"
+
 .PHONY: uninstall
 uninstall: ## remove what install put there, with the same variables
-	@$(MAKE) uninstall-apache
+	@$(MAKE) uninstall-apache uninstall-lighttpd
 	rm -f '$(DESTDIR)$(LIBDIR)/$(REAL)' '$(DESTDIR)$(LIBDIR)/$(SONAME)' '$(DESTDIR)$(LIBDIR)/libfcgate.so' \
 	    '$(DESTDIR)$(LIBDIR)/libfcgate.a' '$(DESTDIR)$(INCLUDEDIR)/fcgate.h' '$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
@@ -297,6 +331,24 @@ uninstall-apache:
 	        (set -x; rm -f "$$conf/fcgate.conf"); \
 	    else \
 	        echo "$$conf/fcgate.conf was changed and stays"; \
+	    fi; \
+	fi
+
+# The link of lighty-enable-mod goes too, as with Apache.
+.PHONY: uninstall-lighttpd
+uninstall-lighttpd:
+	@modules='$(DESTDIR)$(LIGHTTPD_LIBEXECDIR)'; conf='$(DESTDIR)$(LIGHTTPD_CONF)'; file=15-fcgate.conf; \
+	if [ -n '$(LIGHTTPD_LIBEXECDIR)' ] && [ -e "$$modules/mod_fcgate.so" ]; then \
+	    (set -x; rm -f "$$modules/mod_fcgate.so"); \
+	    if [ -n '$(LIGHTTPD_CONF)' ]; then \
+	        (set -x; rm -f "$(DESTDIR)$(LIGHTTPD_CONFDIR)/conf-enabled/$$file" "$$conf/$$file.new"); \
+	    fi; \
+	fi; \
+	if [ -n '$(LIGHTTPD_CONF)' ] && [ -e "$$conf/$$file" ]; then \
+	    if cmp -s modules/lighttpd/$$file "$$conf/$$file"; then \
+	        (set -x; rm -f "$$conf/$$file"); \
+	    else \
+	        echo "$$conf/$$file was changed and stays"; \
 	    fi; \
 	fi
 

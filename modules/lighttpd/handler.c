@@ -200,8 +200,8 @@ static handler_t read_body(forward_t *forward)
     if (!is_read(r)) {
         status = r->con->reqbody_read(r);
         if (status == HANDLER_ERROR && r->state != CON_STATE_ERROR && r->http_version < HTTP_VERSION_2) {
-            log_error(r->conf.errh, HERE, "the client ended the request body after %lld of %lld bytes",
-                      (long long)r->reqbody_queue.bytes_in, (long long)r->reqbody_length);
+            log_error(r->conf.errh, HERE, "the client closed its connection within the request body, after %lld bytes",
+                      (long long)r->reqbody_queue.bytes_in);
             return http_response_reqbody_read_error(r, 400);
         }
         if (status == HANDLER_ERROR || status == HANDLER_FINISHED) {
