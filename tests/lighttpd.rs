@@ -24,7 +24,7 @@ fn value<'a>(page: &'a str, name: &str) -> Option<&'a str> {
 fn three_lines_serve_php() {
     let php = PhpFpm::unix().children(4).start();
     for workers in [0, 2] {
-        let lighttpd = Lighttpd::new()
+        let lighttpd = Lighttpd::builder()
             .workers(workers)
             .config(three_lines(php.address()))
             .file("dump.php", DUMP)
@@ -70,7 +70,7 @@ fn three_lines_serve_php() {
 #[test]
 fn params_of_conditions_merge() {
     let application = Application::unix().start();
-    let lighttpd = Lighttpd::new()
+    let lighttpd = Lighttpd::builder()
         .config(format!(
             "fcgate.balancers = ( \"php\" => ( \"pools\" => ( \"{}\" => () ),\n\
              \"param\" => ( \"A\" => \"balancer\", \"E\" => \"balancer\" ), \"param_unset\" => ( \"HTTP_X_ONE\" ) ) )",
@@ -108,7 +108,7 @@ fn params_of_conditions_merge() {
 #[test]
 fn maps_claim_extensions_prefixes_and_all() {
     let [php, app] = [Application::unix().start(), Application::unix().start()];
-    let lighttpd = Lighttpd::new()
+    let lighttpd = Lighttpd::builder()
         .config(format!(
             "fcgate.balancers = ( \"php\" => \"{}\", \"app\" => \"{}\" )",
             php.address(),
@@ -184,7 +184,7 @@ fn maps_claim_extensions_prefixes_and_all() {
 #[test]
 fn http_basic_is_seen_by_php() {
     let php = PhpFpm::unix().start();
-    let lighttpd = Lighttpd::new()
+    let lighttpd = Lighttpd::builder()
         .module("mod_auth")
         .module("mod_authn_file")
         .config(three_lines(php.address()))
@@ -219,7 +219,7 @@ fn http_basic_is_seen_by_php() {
 #[test]
 fn an_error_handler_in_php_is_told_the_status() {
     let php = PhpFpm::unix().start();
-    let lighttpd = Lighttpd::new()
+    let lighttpd = Lighttpd::builder()
         .config(three_lines(php.address()))
         .config("server.error-handler = \"/error.php?from=config\"")
         .config("$HTTP[\"url\"] =^ \"/over/\" { fcgate.error_override = \"enable\" }")

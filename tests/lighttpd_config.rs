@@ -4,7 +4,7 @@ use fcgate_kit::{Application, Lighttpd};
 
 /// What `lighttpd -tt` says of these lines, which are wrong.
 fn refused(lines: &str) -> String {
-    let (right, said) = Lighttpd::new().config(lines).check();
+    let (right, said) = Lighttpd::builder().config(lines).check();
     assert!(!right, "was taken: {lines}");
     said
 }
@@ -121,7 +121,7 @@ fn the_whole_example_loads_and_answers() {
         .replace("unix:/run/php/php8.2-fpm.sock", &address)
         .replace("unix:/run/php/reports.sock", &address)
         .replace("unix:/run/fcgiwrap.socket", &address);
-    let lighttpd = Lighttpd::new().config(config).file("index.php", "").file("reports", "").start();
+    let lighttpd = Lighttpd::builder().config(config).file("index.php", "").file("reports", "").start();
     let mut client = lighttpd.client();
     for (target, script, info) in [
         ("/index.php/a", "/index.php", ""),
@@ -161,7 +161,7 @@ fn the_file_for_debian_loads() {
         .map(|line| line.strip_prefix('#').unwrap_or(line))
         .collect();
     for lines in [file.clone(), examples.join("\n")] {
-        let (right, said) = Lighttpd::new().config(&lines).check();
+        let (right, said) = Lighttpd::builder().config(&lines).check();
         assert!(right && !said.contains("WARNING"), "{lines}\n{said}");
     }
 }
@@ -176,7 +176,7 @@ fn the_configuration_of_the_readme_loads() {
             let lines: Vec<&str> = piece.split("```").next().unwrap().lines().collect();
             let lines: Vec<&str> =
                 lines.into_iter().filter(|line| !line.starts_with("server.modules")).collect();
-            let (right, said) = Lighttpd::new().config(lines.join("\n")).check();
+            let (right, said) = Lighttpd::builder().config(lines.join("\n")).check();
             assert!(right && !said.contains("WARNING"), "{said}");
         }
     }

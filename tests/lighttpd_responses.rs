@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 const STREAMING: [u32; 3] = [0, 1, 2];
 
 fn configured(application: &Application) -> lighttpd::Builder {
-    Lighttpd::new()
+    Lighttpd::builder()
         .config(format!("fcgate.balancers = ( \"php\" => \"{}\" )", application.address()))
         .config("fcgate.map = ( \".php\" => \"php\" )")
         .file("x.php", "")
@@ -74,7 +74,7 @@ fn responses_without_a_body_are_framed() {
                 whole(fields, "hello").to(request)
             })
             .start();
-        let lighttpd = Lighttpd::new()
+        let lighttpd = Lighttpd::builder()
             .config(format!(
                 "fcgate.balancers = ( \"php\" => \"{} max_connections=1 keep_conn=on\" )",
                 application.address()
@@ -150,7 +150,7 @@ fn faults_have_their_status_and_line() {
     let entry = |name: &str, address: &str, more: &str| {
         format!("\"{name}\" => ( \"pools\" => ( \"{address}\" => ( {more} ) ), \"restart_window\" => 0 )")
     };
-    let lighttpd = Lighttpd::new()
+    let lighttpd = Lighttpd::builder()
         .config(format!(
             "fcgate.balancers = ( {} )",
             [
@@ -403,7 +403,7 @@ fn bodies_are_spooled_or_streamed() {
 #[test]
 fn a_client_that_stops_in_its_body_is_refused() {
     let application = answering(whole("X: y", "done"));
-    let lighttpd = Lighttpd::new()
+    let lighttpd = Lighttpd::builder()
         .config(format!("fcgate.balancers = ( \"php\" => \"{} max_connections=1\" )", application.address()))
         .config("fcgate.map = ( \".php\" => \"php\" )")
         .config("$HTTP[\"url\"] =^ \"/stream/\" { fcgate.request_body = \"stream\" }")

@@ -31,7 +31,7 @@ fn graceful_restarts_fail_no_request() {
     let php = PhpFpm::unix().children(8).start();
     for workers in [0, 2] {
         let mut lighttpd =
-            Lighttpd::new().workers(workers).config(lines(php.address())).file("echo.php", ECHO).start();
+            Lighttpd::builder().workers(workers).config(lines(php.address())).file("echo.php", ECHO).start();
         for _ in 0..5 {
             thread::scope(|scope| {
                 let clients: Vec<_> = (0..4usize)
@@ -58,7 +58,7 @@ fn a_request_under_way_outlives_a_restart() {
     let reply = Reply::new().stdout("X: y\r\n\r\nbegun ").stall(&gate).stdout("done");
     let application = Application::unix().reply(reply.end_stdout().end()).start();
     let mut lighttpd =
-        Lighttpd::new().workers(2).config(lines(&application.address())).file("x.php", "").start();
+        Lighttpd::builder().workers(2).config(lines(&application.address())).file("x.php", "").start();
     let mut client = lighttpd.client();
     client.send_part(&Request::get("/x.php"), 0).unwrap();
     application.wait_for_requests(1);
@@ -74,7 +74,7 @@ fn a_request_under_way_outlives_a_restart() {
 #[test]
 fn php_is_restarted_unseen() {
     let mut php = PhpFpm::unix().children(4).start();
-    let lighttpd = Lighttpd::new()
+    let lighttpd = Lighttpd::builder()
         .config(lines(&format!("{} max_connections=4 keep_conn=on", php.address())))
         .file("echo.php", ECHO)
         .start();
@@ -91,7 +91,8 @@ fn php_is_restarted_unseen() {
 #[test]
 fn a_killed_worker_is_replaced() {
     let application = Application::unix().reply(Reply::page(200, "fine")).start();
-    let lighttpd = Lighttpd::new().workers(2).config(lines(&application.address())).file("x.php", "").start();
+    let lighttpd =
+        Lighttpd::builder().workers(2).config(lines(&application.address())).file("x.php", "").start();
     let worker = lighttpd.workers(2)[0].to_string();
     assert!(Command::new("kill").args(["-KILL", &worker]).status().unwrap().success());
     for _ in 0..20 {
@@ -112,7 +113,7 @@ fn valgrind_finds_nothing() {
             _ => Reply::page(200, "page ".repeat(20_000)).to(request),
         })
         .start();
-    let builder = Lighttpd::new()
+    let builder = Lighttpd::builder()
         .config(lines(&format!("{} max_connections=4 keep_conn=on", application.address())))
         .config("server.stream-response-body = 2\nfcgate.param = ( \"A\" => \"b\" )")
         .config("$HTTP[\"url\"] =^ \"/s/\" { fcgate.request_body = \"stream\" }")

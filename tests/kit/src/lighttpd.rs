@@ -173,7 +173,7 @@ impl Lighttpd {
     /// One with mod_fcgate as it was built.
     ///
     /// Starting it panics if there is no `build/lighttpd/mod_fcgate.so`.
-    pub fn new() -> Builder {
+    pub fn builder() -> Builder {
         let directory = Directory::new();
         directory.write("root/robots.txt", "a file\n");
         Builder {
