@@ -146,9 +146,14 @@ LIGHTTPD_CFLAGS = -DHAVE_CONFIG_H -DPACKAGE_NAME='"lighttpd"' -DPACKAGE_VERSION=
     -Imodules/lighttpd -isystem $(LIGHTTPD_SOURCE)/src
 LIGHTTPD_SOURCES := $(wildcard modules/lighttpd/*.c)
 
-$(BUILD)/lighttpd/mod_fcgate.so: $(LIGHTTPD_SOURCES) $(wildcard modules/lighttpd/*.h) modules/settings.h $(HEADER) $(LIBRARY)
-	@scripts/lighttpd-source '$(LIGHTTPD_VERSION)' '$(LIGHTTPD_SOURCE)'
+# Another lighttpd than the last time asks for another module.
+LIGHTTPD_STAMP := $(BUILD)/lighttpd/for-$(LIGHTTPD_VERSION)
+$(LIGHTTPD_STAMP):
 	@mkdir -p $(@D)
+	@rm -f $(@D)/for-* && touch $@
+
+$(BUILD)/lighttpd/mod_fcgate.so: $(LIGHTTPD_STAMP) $(LIGHTTPD_SOURCES) $(wildcard modules/lighttpd/*.h) modules/settings.h $(HEADER) $(LIBRARY)
+	@scripts/lighttpd-source '$(LIGHTTPD_VERSION)' '$(LIGHTTPD_SOURCE)'
 	$(CC) -std=gnu11 -shared -fPIC -fvisibility=hidden -Wall -Wextra -Werror $(LIGHTTPD_CFLAGS) $(CPPFLAGS) $(CFLAGS) \
 	    -Iinclude -o $@ $(LIGHTTPD_SOURCES) $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/..:$(LIBDIR)' -lfcgate
 

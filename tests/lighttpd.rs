@@ -114,13 +114,13 @@ fn maps_claim_extensions_prefixes_and_all() {
             php.address(),
             app.address()
         ))
-        .config("fcgate.map = ( \"/plain\" => \"app\", \"/script\" => \"app\", \".php\" => \"php\" )")
+        .config("fcgate.map = ( \"/plain\" => \"app\", \"/script\" => \"app\", \"/below\" => \"app\", \".php\" => \"php\" )")
         .config("$HTTP[\"url\"] =^ \"/plain\" { fcgate.preset = \"plain\" }")
         .config("$HTTP[\"url\"] =^ \"/script\" { fcgate.script = \"{directory}/elsewhere/z.php\" }")
         .config("$HTTP[\"host\"] == \"all.example\" { fcgate.map = ( \"\" => \"app\" )\n fcgate.preset = \"plain\" }")
         .config("$HTTP[\"host\"] == \"far.example\" { server.document-root = \"/no/such/root\" }")
         .config("$HTTP[\"host\"] == \"mapped.example\" { fcgate.map_root = ( \"{root}\" => \"/var/www\" ) }")
-        .config("alias.url = ( \"/alias/\" => \"{directory}/elsewhere/\" )")
+        .config("alias.url = ( \"/alias/\" => \"{directory}/elsewhere/\", \"/below/\" => \"{directory}/elsewhere/\" )")
         .config("url.rewrite-if-not-file = ( \"^/front/(.*)\" => \"/front/index.php?path=$1\" )")
         .file("x.php", "")
         .file("dir.php/y.php", "")
@@ -151,6 +151,7 @@ fn maps_claim_extensions_prefixes_and_all() {
             None,
             Some(in_root("/front/index.php")),
         ),
+        ("a.example", "/below/z.php", &app, "/below/z.php", None, Some(elsewhere.clone())),
         ("a.example", "/plain", &app, "/plain", None, None),
         ("a.example", "/plain/x.php/i", &app, "/plain", Some("/x.php/i"), None),
         ("a.example", "/script/any/path", &app, "", Some("/script/any/path"), Some(elsewhere.clone())),

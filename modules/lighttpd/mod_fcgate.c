@@ -105,7 +105,7 @@ PHYSICALPATH_FUNC(claim_unseen)
         return HANDLER_GO_ON;
     }
     claim = mod_fcgate_find_by_path(r, plugin);
-    if (claim.balancer && !stat_cache_get_entry(&r->physical.path) && errno == ENOENT) {
+    if (claim.balancer && !stat_cache_path_stat(&r->physical.path) && errno == ENOENT) {
         return mod_fcgate_claim(r, plugin, claim) ? HANDLER_GO_ON : HANDLER_ERROR;
     }
     return HANDLER_GO_ON;

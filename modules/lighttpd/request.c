@@ -95,6 +95,14 @@ static void path(request_st *r, fcgate_request *request)
     fact_of(request, FCGATE_PATH, whole);
 }
 
+/* Whether lighttpd's mapping led to a file; it keeps for a second what it has looked at. */
+static int is_file(const buffer *path)
+{
+    const struct stat *known = buffer_is_blank(path) ? NULL : stat_cache_path_stat(path);
+
+    return known && S_ISREG(known->st_mode);
+}
+
 /* A script by its extension: where lighttpd did not find it, the path is split behind the first such name. */
 static void script(request_st *r, const claim_t *claim, fcgate_request *request)
 {
@@ -105,6 +113,9 @@ static void script(request_st *r, const claim_t *claim, fcgate_request *request)
 
     if (claim->is_found) {
         fact_of(request, FCGATE_FILE, file);
+        if (is_file(file)) {
+            fact(request, FCGATE_FILE_EXISTS, "on", 2);
+        }
         fact(request, FCGATE_PATH_INFO, buffer_is_blank(&r->pathinfo) ? "" : r->pathinfo.ptr, buffer_clen(&r->pathinfo));
         return;
     }
@@ -120,11 +131,8 @@ static void script(request_st *r, const claim_t *claim, fcgate_request *request)
 /* A path by its prefix: a file that is there is the script, as lighttpd's own mapping has it. */
 static void prefix(request_st *r, const claim_t *claim, fcgate_request *request)
 {
-    const stat_cache_entry *entry =
-        buffer_is_blank(&r->physical.path) ? NULL : stat_cache_get_entry(&r->physical.path);
-
     fact_of(request, FCGATE_PREFIX, claim->key);
-    if (entry && S_ISREG(entry->st.st_mode)) {
+    if (is_file(&r->physical.path)) {
         fact_of(request, FCGATE_FILE, &r->physical.path);
         fact(request, FCGATE_FILE_EXISTS, "on", 2);
     }
