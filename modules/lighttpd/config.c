@@ -38,7 +38,6 @@ static const struct {
     const char *way;
 } elsewhere[] = {
     {OURS "document_root", "lighttpd's own server.document-root and alias.url say where the files are"},
-    {OURS "response_memory", "lighttpd's own server.stream-response-body says what is read ahead of a client"},
     {OURS "flush", "lighttpd's own server.stream-response-body says when a response is passed on"},
 };
 

@@ -103,7 +103,7 @@ pub fn apache() -> String {
 }
 
 /// Settings that lighttpd has under a name of its own.
-const NOT_IN_LIGHTTPD: [&str; 3] = ["document_root", "response_memory", "flush"];
+const NOT_IN_LIGHTTPD: [&str; 2] = ["document_root", "flush"];
 
 /// The lines of lighttpd's configuration that stand for settings, as a part of their page in the docs.
 pub fn lighttpd() -> String {
