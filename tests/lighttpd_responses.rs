@@ -467,3 +467,37 @@ fn many_requests_at_once_over_tls_get_their_own_answers() {
     }
     application.assert_no_violations();
 }
+
+/// A12, F9: responses that nobody takes hold no worker of the application where they are laid aside, by
+/// lighttpd or by fcgate: its only one serves all, and each client gets its own in the end.
+#[test]
+fn responses_laid_aside_free_the_application() {
+    let body: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    for (value, more) in
+        [(0, ""), (1, ""), (2, "fcgate.response_body = \"spool\"\nfcgate.response_memory = \"128k\"")]
+    {
+        let parts = body.chunks(60_000).fold(head("X: y"), |reply, part| reply.stdout(part));
+        let application = answering(parts.end_stdout().end());
+        let lighttpd = Lighttpd::builder()
+            .config(format!(
+                "fcgate.balancers = ( \"php\" => \"{} max_connections=1\" )",
+                application.address()
+            ))
+            .config("fcgate.map = ( \".php\" => \"php\" )")
+            .config(format!("server.stream-response-body = {value}\n{more}"))
+            .file("x.php", "")
+            .start();
+        let mut clients: Vec<Client> = (0..20).map(|_| lighttpd.client()).collect();
+        for client in &mut clients {
+            client.send_part(&Request::get("/x.php"), 0).unwrap();
+        }
+        application.wait_for("all requests end", |requests| {
+            requests.iter().filter(|request| request.ended).count() == 20
+        });
+        for client in &mut clients {
+            let page = client.read_response("GET").unwrap().expect(200);
+            assert!(page.body == body, "{value}: {} bytes came", page.body.len());
+        }
+        application.assert_no_violations();
+    }
+}
