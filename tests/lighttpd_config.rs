@@ -35,7 +35,7 @@ fn wrong_lines_are_named() {
         ),
         ("fcgate.method = \"round_robin\"", &["is a setting of balancers"]),
         ("fcgate.document_root = \"/srv\"", &["server.document-root"]),
-        ("fcgate.flush = \"on\"", &["server.stream-response-body"]),
+        ("fcgate.flush = \"soon\"", &["fcgate.flush", "soon"]),
         ("fcgate.map_root = \"/a /b\"", &["fcgate.map_root: write the directory here"]),
         ("fcgate.balancers = \"a:1\"", &["fcgate.balancers: write a list"]),
         ("fcgate.balancers = ( \"php\" => \"/run/a.sock\" )", &["\"php\"", "unix:/run/a.sock"]),

@@ -276,13 +276,17 @@ fn a_stream_is_passed_on_when_the_application_pauses() {
     for (value, fields) in [
         (0, "Content-Type: text/event-stream"),
         (0, "X-Accel-Buffering: no"),
+        (0, "X-Flush: by a line"),
         (1, "Content-Type: text/plain"),
         (2, "Content-Type: text/plain"),
     ] {
         let (first, second) = (Gate::new(), Gate::new());
         let reply = head(fields).stdout("one\n").stall(&first).stdout("two\n");
         let application = answering(reply.end_stdout().stall(&second).end());
-        let lighttpd = streaming(&application, value);
+        let flush = if fields.starts_with("X-Flush") { "fcgate.flush = \"on\"" } else { "" };
+        let lighttpd = configured(&application)
+            .config(format!("server.stream-response-body = {value}\n{flush}"))
+            .start();
         let mut client = lighttpd.client();
         client.send_part(&Request::get("/x.php").http_1_0(), 0).unwrap();
         client.wait_for(b"one\n");

@@ -32,15 +32,6 @@ static const setting_t settings[] = {
 static const char *const lists[] = {OURS "balancers", OURS "map", OURS "param", OURS "param_unset"};
 #define LISTS (sizeof lists / sizeof *lists)
 
-/* What lighttpd itself decides: accepted, such a line would do nothing. */
-static const struct {
-    const char *key;
-    const char *way;
-} elsewhere[] = {
-    {OURS "document_root", "lighttpd's own server.document-root and alias.url say where the files are"},
-    {OURS "flush", "lighttpd's own server.stream-response-body says when a response is passed on"},
-};
-
 const char *mod_fcgate_value(const data_unset *line, char text[24])
 {
     if (line->type == TYPE_INTEGER) {
@@ -176,11 +167,11 @@ static int read_setting(plugin_data *plugin, part_t *part, const data_unset *lin
     const char *value = mod_fcgate_value(line, number);
     fcgate_error error;
 
-    for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++) {
-        if (!strcmp(elsewhere[i].key, setting->key)) {
-            log_error(plugin->srv->errh, HERE, "%s: %s", place, elsewhere[i].way);
-            return 0;
-        }
+    /* Accepted, it would do nothing. */
+    if (!strcmp(name, "document_root")) {
+        log_error(plugin->srv->errh, HERE, "%s: lighttpd's own server.document-root and alias.url say where the files are",
+                  place);
+        return 0;
     }
     if (setting->scope == FCGATE_SCOPE_POOL || setting->scope == FCGATE_SCOPE_BALANCER) {
         log_error(plugin->srv->errh, HERE, "%s is a setting of %s: write \"%s\" => ... in fcgate.balancers", place,

@@ -109,17 +109,20 @@ static handler_t start(forward_t *forward)
     plugin_data *plugin = forward->plugin;
     request_st *r = forward->r;
     fcgate_error error;
-    const fcgate_route *route = mod_fcgate_find_route(r, plugin, forward->claim.balancer, &error);
+    const combination_t *found = mod_fcgate_find_route(r, plugin, forward->claim.balancer, &error);
 
-    if (!route) {
+    if (!found) {
         log_error(r->conf.errh, HERE, "%s: %s", forward->claim.balancer, error.text);
         return mod_fcgate_answer_with(r, 500);
+    }
+    if (found->is_streamed) {
+        mod_fcgate_stream(r);
     }
     mod_fcgate_describe(r, &forward->claim, plugin->request);
     forward->is_started = 1;
     forward->has_body = r->reqbody_length != 0;
-    forward->exchange =
-        fcgate_exchange_start(plugin->loop, route, plugin->request, &mod_fcgate_response_events, forward, &error);
+    forward->exchange = fcgate_exchange_start(plugin->loop, found->route, plugin->request, &mod_fcgate_response_events,
+                                              forward, &error);
     fcgate_request_clear(plugin->request);
     /* Where server.stream-request-body says nothing, libfcgate says whether the body is laid aside first.
      * HTTP/2 takes what has come in any case: one request must not hold up the others. */

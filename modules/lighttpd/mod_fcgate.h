@@ -32,8 +32,17 @@ typedef struct {
     const array *map;    /* its fcgate.map, or NULL */
 } part_t;
 
-typedef struct combination combination_t;
 typedef struct forward forward_t;
+
+/* A route that conditions which hold together have made. */
+typedef struct combination {
+    struct combination *next;
+    const char *balancer;
+    const fcgate_route *route;
+    int is_streamed; /* its responses are passed on at once */
+    size_t count;
+    const fcgate_route *levels[];
+} combination_t;
 
 /* PLUGIN_DATA: what lighttpd puts in front of it. */
 typedef struct {
@@ -107,10 +116,8 @@ int mod_fcgate_has_balancer(plugin_data *plugin, const char *name, const char *p
 claim_t mod_fcgate_find_by_path(request_st *r, const plugin_data *plugin);
 /* What it says of the file that lighttpd has found. */
 claim_t mod_fcgate_find_by_file(request_st *r, const plugin_data *plugin);
-const fcgate_route *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer,
-                                          fcgate_error *error);
-/* Where in a path an extension ends, followed by / or the end of the path; 0 if nowhere. */
-size_t mod_fcgate_end_of_script(const buffer *path, const buffer *extension);
+const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer,
+                                           fcgate_error *error);
 void mod_fcgate_drop_routes(plugin_data *plugin);
 
 /* request.c */
@@ -132,6 +139,8 @@ void mod_fcgate_fail(forward_t *forward, const fcgate_error *error);
 
 /* response.c */
 extern const fcgate_events mod_fcgate_response_events;
+/* Has lighttpd pass the response on as it comes, where server.stream-response-body does not say how. */
+void mod_fcgate_stream(request_st *r);
 /* Has lighttpd go on with the request. */
 void mod_fcgate_wake(forward_t *forward);
 /* What lighttpd is told of the response so far. */

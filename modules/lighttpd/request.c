@@ -103,38 +103,18 @@ static int is_file(const buffer *path)
     return known && S_ISREG(known->st_mode);
 }
 
-/* A script by its extension: where lighttpd did not find it, the path is split behind the first such name. */
-static void script(request_st *r, const claim_t *claim, fcgate_request *request)
+/* The file that lighttpd's mapping leads to. Where lighttpd has not split the path itself, libfcgate splits both. */
+static void file(request_st *r, const claim_t *claim, fcgate_request *request)
 {
-    const buffer *file = &r->physical.path;
-    size_t length = buffer_clen(file), end;
-    const char *rest;
-    size_t rest_length;
-
-    if (claim->is_found) {
-        fact_of(request, FCGATE_FILE, file);
-        if (is_file(file)) {
-            fact(request, FCGATE_FILE_EXISTS, "on", 2);
-        }
-        fact(request, FCGATE_PATH_INFO, buffer_is_blank(&r->pathinfo) ? "" : r->pathinfo.ptr, buffer_clen(&r->pathinfo));
-        return;
-    }
-    end = mod_fcgate_end_of_script(&r->uri.path, claim->key);
-    rest = r->uri.path.ptr + end;
-    rest_length = buffer_clen(&r->uri.path) - end;
-    if (end > 0 && length > rest_length && !memcmp(file->ptr + length - rest_length, rest, rest_length)) {
-        fact(request, FCGATE_FILE, file->ptr, length - rest_length);
-        fact(request, FCGATE_PATH_INFO, rest, rest_length);
-    }
-}
-
-/* A path by its prefix: a file that is there is the script, as lighttpd's own mapping has it. */
-static void prefix(request_st *r, const claim_t *claim, fcgate_request *request)
-{
-    fact_of(request, FCGATE_PREFIX, claim->key);
+    fact_of(request, FCGATE_FILE, &r->physical.path);
     if (is_file(&r->physical.path)) {
-        fact_of(request, FCGATE_FILE, &r->physical.path);
         fact(request, FCGATE_FILE_EXISTS, "on", 2);
+    }
+    if (claim->is_found) {
+        fact(request, FCGATE_PATH_INFO, buffer_is_blank(&r->pathinfo) ? "" : r->pathinfo.ptr, buffer_clen(&r->pathinfo));
+    }
+    if (buffer_is_blank(claim->key) || claim->key->ptr[0] == '/') {
+        fact_of(request, FCGATE_PREFIX, claim->key);
     }
 }
 
@@ -207,12 +187,7 @@ void mod_fcgate_describe(request_st *r, const claim_t *claim, fcgate_request *re
     client_address(r, request);
     user(r, request);
     fact_of(request, FCGATE_DOCUMENT_ROOT, &r->physical.doc_root);
-    if (!buffer_is_blank(claim->key) && claim->key->ptr[0] == '.') {
-        script(r, claim, request);
-    }
-    else {
-        prefix(r, claim, request);
-    }
+    file(r, claim, request);
     redirect(r, request);
     headers(r, request);
     variables(r, request);

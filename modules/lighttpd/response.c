@@ -18,6 +18,13 @@
 #define WAITING_MOST 65536
 #define STREAMED (FDEVENT_STREAM_RESPONSE | FDEVENT_STREAM_RESPONSE_BUFMIN)
 
+void mod_fcgate_stream(request_st *r)
+{
+    if (!r->conf.stream_response_body) {
+        r->conf.stream_response_body = STREAMED;
+    }
+}
+
 void mod_fcgate_wake(forward_t *forward)
 {
     if (forward->r) {
@@ -53,7 +60,7 @@ static int32_t take_head(void *user, fcgate_exchange *exchange, const fcgate_hea
     /* lighttpd ends a request without a body as soon as it has the head. It gets it when the application has
      * ended it too, so that the connection can be kept. */
     if (fcgate_head_is_stream(head)) {
-        r->conf.stream_response_body |= STREAMED;
+        mod_fcgate_stream(r);
     }
     forward->has_no_body = !fcgate_head_has_body(head, BUF_PTR_LEN(method));
     if (!forward->has_no_body) {

@@ -9,14 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct combination {
-    combination_t *next;
-    const char *balancer;
-    const fcgate_route *route;
-    size_t count;
-    const fcgate_route *levels[];
-};
-
 static int holds(request_st *r, const part_t *part)
 {
     return part->condition == 0 || config_check_cond(r, part->condition);
@@ -35,13 +27,14 @@ static const array *find_map(request_st *r, const plugin_data *plugin)
     return NULL;
 }
 
-size_t mod_fcgate_end_of_script(const buffer *path, const buffer *extension)
+/* Whether a part of a path has the extension: / or the end of the path follows it. */
+static int has_script(const buffer *path, const buffer *extension)
 {
     size_t tail = buffer_clen(extension);
 
     for (const char *at = strstr(path->ptr, extension->ptr); at; at = strstr(at + 1, extension->ptr)) {
         if (at > path->ptr && at[-1] != '/' && (at[tail] == '/' || !at[tail])) {
-            return (size_t)(at - path->ptr) + tail;
+            return 1;
         }
     }
     return 0;
@@ -76,7 +69,7 @@ claim_t mod_fcgate_find_by_path(request_st *r, const plugin_data *plugin)
         const buffer *key = &map->data[i]->key;
 
         if (buffer_is_blank(key) || (key->ptr[0] == '/' && has_prefix(&r->uri.path, key))
-            || (key->ptr[0] == '.' && mod_fcgate_end_of_script(&r->uri.path, key) > 0)) {
+            || (key->ptr[0] == '.' && has_script(&r->uri.path, key))) {
             return claim_of(map->data[i], 0);
         }
     }
@@ -103,12 +96,15 @@ static combination_t *make(plugin_data *plugin, const char *balancer, const fcga
 {
     const fcgate_route *route =
         fcgate_gateway_route(plugin->gateway, balancer, plugin->base, levels, count, error);
+    fcgate_route_info info = {.struct_size = sizeof info};
     combination_t *made = route ? malloc(sizeof *made + count * sizeof *levels) : NULL;
 
     if (made) {
+        fcgate_gateway_route_info(plugin->gateway, route, &info);
         made->next = plugin->combinations;
         made->balancer = balancer;
         made->route = route;
+        made->is_streamed = info.flush == FCGATE_FLUSH_ON;
         made->count = count;
         memcpy(made->levels, levels, count * sizeof *levels);
         plugin->combinations = made;
@@ -116,12 +112,11 @@ static combination_t *make(plugin_data *plugin, const char *balancer, const fcga
     return made;
 }
 
-const fcgate_route *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer,
-                                          fcgate_error *error)
+const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer,
+                                           fcgate_error *error)
 {
     const fcgate_route *levels[plugin->part_count + 1];
     size_t count = 0;
-    combination_t *known;
 
     for (size_t i = 0; i < plugin->part_count; i++) {
         if (plugin->parts[i].level && holds(r, &plugin->parts[i])) {
@@ -131,14 +126,13 @@ const fcgate_route *mod_fcgate_find_route(request_st *r, plugin_data *plugin, co
     if (r->conf.stream_request_body) {
         levels[count++] = plugin->streamed;
     }
-    for (known = plugin->combinations; known; known = known->next) {
+    for (const combination_t *known = plugin->combinations; known; known = known->next) {
         if (known->count == count && !memcmp(known->levels, levels, count * sizeof *levels)
             && !strcmp(known->balancer, balancer)) {
-            return known->route;
+            return known;
         }
     }
-    known = make(plugin, balancer, levels, count, error);
-    return known ? known->route : NULL;
+    return make(plugin, balancer, levels, count, error);
 }
 
 void mod_fcgate_drop_routes(plugin_data *plugin)

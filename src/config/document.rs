@@ -102,8 +102,8 @@ pub fn apache() -> String {
     text
 }
 
-/// Settings that lighttpd has under a name of its own.
-const NOT_IN_LIGHTTPD: [&str; 2] = ["document_root", "flush"];
+/// Settings that lighttpd has under names of its own.
+const NOT_IN_LIGHTTPD: [&str; 1] = ["document_root"];
 
 /// The lines of lighttpd's configuration that stand for settings, as a part of their page in the docs.
 pub fn lighttpd() -> String {
@@ -190,7 +190,7 @@ mod tests {
         assert!(text.contains("| Syntax | fcgate.head_timeout = \"TIME\" (1ms to 1d) |"));
         assert!(text.contains("| Syntax | fcgate.preset = \"php\"\\|\"plain\"\\|\"script\" |"));
         assert!(text.contains("### \"max_connections\"\n"));
-        assert!(!text.contains("### fcgate.flush"));
+        assert!(!text.contains("### fcgate.document_root"));
     }
 
     /// Every setting has one line in the modules' header, in C's spelling.
