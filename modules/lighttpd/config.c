@@ -292,8 +292,8 @@ int mod_fcgate_read_config(plugin_data *plugin)
     fcgate_error error;
 
     plugin->config = fcgate_config_new();
-    plugin->parts = calloc(plugin->srv->config_context->used, sizeof *plugin->parts);
-    if (!plugin->parts || !make_levels(plugin) || !read_parts(plugin) || !check_maps(plugin)) {
+    plugin->parts = ck_calloc(plugin->srv->config_context->used, sizeof *plugin->parts);
+    if (!make_levels(plugin) || !read_parts(plugin) || !check_maps(plugin)) {
         return 0;
     }
     if (plugin->balancers

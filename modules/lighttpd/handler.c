@@ -3,7 +3,6 @@
  * connection; in HTTP/2 that may have been for another request of it.
  */
 #include "mod_fcgate.h"
-#include "fdevent.h"
 #include "response.h"
 
 #include <stdlib.h>
@@ -73,13 +72,10 @@ void mod_fcgate_free_left(plugin_data *plugin)
 
 /* ---- the begin ---- */
 
-int mod_fcgate_claim(request_st *r, plugin_data *plugin, claim_t claim)
+void mod_fcgate_claim(request_st *r, plugin_data *plugin, claim_t claim)
 {
-    forward_t *forward = calloc(1, sizeof *forward);
+    forward_t *forward = ck_calloc(1, sizeof *forward);
 
-    if (!forward) {
-        return 0;
-    }
     /* One of an earlier pass: lighttpd does not always tell that it begins a request anew. */
     mod_fcgate_reset(r, plugin);
     forward->plugin = plugin;
@@ -90,7 +86,6 @@ int mod_fcgate_claim(request_st *r, plugin_data *plugin, claim_t claim)
     if (r->conf.log_request_handling) {
         log_error(r->conf.errh, HERE, "handling the request using %s, balancer %s", plugin->self->name, claim.balancer);
     }
-    return 1;
 }
 
 /* lighttpd looks out for a client that goes away only where it had to wait for its request. */
@@ -126,8 +121,8 @@ static handler_t start(forward_t *forward)
     fcgate_request_clear(plugin->request);
     /* Where server.stream-request-body says nothing, libfcgate says whether the body is laid aside first.
      * HTTP/2 takes what has come in any case: one request must not hold up the others. */
-    if (!r->conf.stream_request_body) {
-        r->conf.stream_request_body = FDEVENT_STREAM_REQUEST;
+    if (!mod_fcgate_is_body_streamed(r)) {
+        r->conf.stream_request_body |= FDEVENT_STREAM_REQUEST;
         if (r->http_version < HTTP_VERSION_2) {
             r->conf.stream_request_body |= FDEVENT_STREAM_REQUEST_BUFMIN;
         }

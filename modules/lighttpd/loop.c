@@ -6,7 +6,6 @@
  * descriptor of lighttpd's loop, whichever event-handler that has.
  */
 #include "mod_fcgate.h"
-#include "fdevent.h"
 
 #include <errno.h>
 #include <sys/epoll.h>

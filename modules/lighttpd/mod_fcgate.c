@@ -17,12 +17,10 @@ void mod_fcgate_log(void *user, uint32_t level, const char *text, size_t length)
 
 INIT_FUNC(init)
 {
-    plugin_data *plugin = calloc(1, sizeof *plugin);
+    plugin_data *plugin = ck_calloc(1, sizeof *plugin);
 
-    if (plugin) {
-        plugin->descriptor = -1;
-        plugin->timer = -1;
-    }
+    plugin->descriptor = -1;
+    plugin->timer = -1;
     return plugin;
 }
 
@@ -90,7 +88,7 @@ URIHANDLER_FUNC(claim_by_path)
     }
     claim = mod_fcgate_find_by_path(r, plugin);
     if (claim.balancer && (buffer_is_blank(claim.key) || claim.key->ptr[0] == '/')) {
-        return mod_fcgate_claim(r, plugin, claim) ? HANDLER_GO_ON : HANDLER_ERROR;
+        mod_fcgate_claim(r, plugin, claim);
     }
     return HANDLER_GO_ON;
 }
@@ -106,7 +104,7 @@ PHYSICALPATH_FUNC(claim_unseen)
     }
     claim = mod_fcgate_find_by_path(r, plugin);
     if (claim.balancer && !stat_cache_path_stat(&r->physical.path) && errno == ENOENT) {
-        return mod_fcgate_claim(r, plugin, claim) ? HANDLER_GO_ON : HANDLER_ERROR;
+        mod_fcgate_claim(r, plugin, claim);
     }
     return HANDLER_GO_ON;
 }
@@ -122,7 +120,7 @@ URIHANDLER_FUNC(claim_by_file)
     }
     claim = mod_fcgate_find_by_file(r, plugin);
     if (claim.balancer) {
-        return mod_fcgate_claim(r, plugin, claim) ? HANDLER_GO_ON : HANDLER_ERROR;
+        mod_fcgate_claim(r, plugin, claim);
     }
     return HANDLER_GO_ON;
 }

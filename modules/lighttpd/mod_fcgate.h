@@ -18,6 +18,8 @@
 #include "first.h"
 #include "base.h"
 #include "plugin.h"
+#include "fdevent.h"
+#include "ck.h"
 #include "log.h"
 
 #include <fcgate.h>
@@ -130,12 +132,18 @@ void mod_fcgate_end_loop(plugin_data *plugin);
 void mod_fcgate_settle(plugin_data *plugin);
 
 /* handler.c */
-int mod_fcgate_claim(request_st *r, plugin_data *plugin, claim_t claim);
+void mod_fcgate_claim(request_st *r, plugin_data *plugin, claim_t claim);
 handler_t mod_fcgate_handle(request_st *r, void *plugin_data);
 handler_t mod_fcgate_reset(request_st *r, void *plugin_data);
 void mod_fcgate_free_left(plugin_data *plugin);
 
 void mod_fcgate_fail(forward_t *forward, const fcgate_error *error);
+
+/* Whether server.stream-request-body is set; lighttpd keeps other marks beside it. */
+static inline int mod_fcgate_is_body_streamed(const request_st *r)
+{
+    return (r->conf.stream_request_body & (FDEVENT_STREAM_REQUEST | FDEVENT_STREAM_REQUEST_BUFMIN)) != 0;
+}
 
 /* response.c */
 extern const fcgate_events mod_fcgate_response_events;

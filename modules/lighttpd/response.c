@@ -5,7 +5,6 @@
  * have lighttpd look; what ends a request is done when it does.
  */
 #include "mod_fcgate.h"
-#include "fdevent.h"
 #include "http_chunk.h"
 #include "http_header.h"
 #include "response.h"
@@ -20,8 +19,8 @@
 
 void mod_fcgate_stream(request_st *r)
 {
-    if (!r->conf.stream_response_body) {
-        r->conf.stream_response_body = STREAMED;
+    if (!(r->conf.stream_response_body & STREAMED)) {
+        r->conf.stream_response_body |= STREAMED;
     }
 }
 

@@ -97,18 +97,20 @@ static combination_t *make(plugin_data *plugin, const char *balancer, const fcga
     const fcgate_route *route =
         fcgate_gateway_route(plugin->gateway, balancer, plugin->base, levels, count, error);
     fcgate_route_info info = {.struct_size = sizeof info};
-    combination_t *made = route ? malloc(sizeof *made + count * sizeof *levels) : NULL;
+    combination_t *made;
 
-    if (made) {
-        fcgate_gateway_route_info(plugin->gateway, route, &info);
-        made->next = plugin->combinations;
-        made->balancer = balancer;
-        made->route = route;
-        made->is_streamed = info.flush == FCGATE_FLUSH_ON;
-        made->count = count;
-        memcpy(made->levels, levels, count * sizeof *levels);
-        plugin->combinations = made;
+    if (!route) {
+        return NULL;
     }
+    fcgate_gateway_route_info(plugin->gateway, route, &info);
+    made = ck_malloc(sizeof *made + count * sizeof *levels);
+    made->next = plugin->combinations;
+    made->balancer = balancer;
+    made->route = route;
+    made->is_streamed = info.flush == FCGATE_FLUSH_ON;
+    made->count = count;
+    memcpy(made->levels, levels, count * sizeof *levels);
+    plugin->combinations = made;
     return made;
 }
 
@@ -123,7 +125,7 @@ const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, c
             levels[count++] = plugin->parts[i].level;
         }
     }
-    if (r->conf.stream_request_body) {
+    if (mod_fcgate_is_body_streamed(r)) {
         levels[count++] = plugin->streamed;
     }
     for (const combination_t *known = plugin->combinations; known; known = known->next) {
