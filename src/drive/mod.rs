@@ -8,14 +8,12 @@ pub mod event_loop;
 pub mod forward;
 mod held;
 pub mod log;
-pub mod loop_host;
 pub mod param_files;
 pub mod pull;
 pub mod report;
 pub mod request;
 pub mod routes;
 mod scratch;
-mod sockets;
 pub mod start;
 pub mod values;
 

@@ -1,7 +1,7 @@
 //! The host's side of the loop drive: what it does for the loop, what happens to it, what it wants.
 
-use super::start::StartError;
 use crate::cgi::ResponseHead;
+use crate::drive::start::StartError;
 use crate::exchange::Exchange;
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub trait Hooks {
     /// Watch a descriptor for this interest from now on; 0: not any more.
     fn watch(&self, socket: u64, fd: RawFd, interest: u32);
-    /// Call [`EventLoop::expire`](super::event_loop::EventLoop::expire) after this time; `None`: not needed any more.
+    /// Call [`EventLoop::expire`](super::EventLoop::expire) after this time; `None`: not needed any more.
     fn timer(&self, after: Option<Duration>);
 }
 
@@ -35,7 +35,7 @@ pub trait Events {
 
 /// What the host asked for, perhaps from within a callback.
 #[derive(Debug, Default)]
-pub(super) struct Control {
+pub struct Control {
     pub freed: Cell<bool>,
     pub aborted: Cell<bool>,
     pub client_gone: Cell<bool>,

@@ -2,7 +2,7 @@
 //! connection stays watched: so an exchange on it costs no call to the host, and one that its
 //! application closes is noticed at once.
 
-use super::engine::Link;
+use crate::drive::engine::Link;
 use crate::pool::Permit;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;

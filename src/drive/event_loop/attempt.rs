@@ -1,0 +1,125 @@
+//! What an exchange holds of a pool, and what the host watches for it.
+
+use super::idle::Idle;
+use super::{EventLoop, Key, READABLE, Slot, WRITABLE};
+use crate::drive::attempt::Got;
+use crate::exchange::Wait;
+use crate::os::SocketAddress;
+use crate::os::socket::{Connect, Mode, Stream};
+use crate::pool::Waiter;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+impl EventLoop {
+    pub(super) fn acquire(&self, key: Key, slot: &mut Slot, now: Duration, reuse: bool) {
+        self.release(slot, now);
+        let make = || {
+            let signal = Arc::clone(&self.signal);
+            Waiter::notify(Box::new(move || {
+                signal.woken.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+                signal.waker.notify();
+            }))
+        };
+        let mut idle = Idle { own: self, exchange: key.index, now, socket: None };
+        let got = slot.attempt.acquire(&self.engine, &mut slot.lease.exchange, now, reuse, &mut idle, make);
+        slot.socket = idle.socket;
+        if got == Got::Kept {
+            slot.drained = true;
+        }
+    }
+
+    /// Gives back what the attempt holds. The host stops watching before the socket is closed.
+    pub(super) fn release(&self, slot: &mut Slot, now: Duration) {
+        self.unregister(slot);
+        slot.inbound = 0..0;
+        if slot.connecting.take().is_some() {
+            slot.attempt.note_unreachable(&self.engine, now);
+        }
+        slot.attempt.release(&self.engine, now);
+    }
+
+    pub(super) fn connect(&self, slot: &mut Slot, now: Duration) {
+        let pool = self.engine.pool(slot.attempt.balancer, slot.attempt.member);
+        let addresses = match self.engine.addresses(pool, now) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                slot.attempt.note_unreachable(&self.engine, now);
+                return slot.lease.exchange.handle_connect_failed(
+                    now,
+                    error.raw_os_error().unwrap_or(libc::EHOSTUNREACH),
+                    false,
+                );
+            }
+        };
+        let begun = slot.connecting.is_some();
+        if !begun {
+            slot.address = 0;
+        }
+        let mut errno = libc::EHOSTUNREACH;
+        while let Some(address) = addresses.get(slot.address) {
+            let resumed = slot.connecting.take();
+            let finishes = resumed.is_some() && !matches!(address, SocketAddress::Unix(_));
+            let stream = match resumed.map_or_else(|| Stream::new(address, Mode::NonBlocking), Ok) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    return slot
+                        .lease
+                        .exchange
+                        .handle_out_of_resources(now, error.raw_os_error().unwrap_or(0));
+                }
+            };
+            match if finishes { stream.finish_connect(address) } else { stream.connect(address) } {
+                Ok(Connect::Done) => {
+                    return slot.attempt.connected(&self.engine, &mut slot.lease.exchange, now, stream);
+                }
+                Ok(Connect::InProgress) => {
+                    slot.connecting = Some(stream);
+                    return slot.lease.exchange.handle_connecting();
+                }
+                Ok(Connect::Again) => {
+                    slot.connecting = Some(stream);
+                    return slot.lease.exchange.handle_backlog_full(now);
+                }
+                Err(error) => {
+                    errno = error.raw_os_error().unwrap_or(0);
+                    self.unregister(slot);
+                    slot.address += 1;
+                }
+            }
+        }
+        slot.attempt.note_unreachable(&self.engine, now);
+        slot.lease.exchange.handle_connect_failed(now, errno, false);
+    }
+
+    pub(super) fn register(&self, slot: &mut Slot, key: Key, wait: &Wait) {
+        let fd = match (&slot.attempt.link, &slot.connecting) {
+            (Some(link), _) => link.stream.as_raw_fd(),
+            (None, Some(stream)) => stream.as_raw_fd(),
+            (None, None) => return self.unregister(slot),
+        };
+        let interest = if wait.readable { READABLE } else { 0 } | if wait.writable { WRITABLE } else { 0 };
+        let socket = *slot.socket.get_or_insert_with(|| self.sockets.borrow_mut().add(fd, key.index));
+        self.watch(socket, interest);
+    }
+
+    pub(super) fn watch(&self, socket: u64, interest: u32) {
+        let changed = self.sockets.borrow_mut().set_interest(socket, interest);
+        if let Some(fd) = changed {
+            self.hooks.watch(socket, fd, interest);
+        }
+    }
+
+    pub(super) fn unwatch(&self, socket: u64) {
+        let watched = self.sockets.borrow_mut().remove(socket);
+        if let Some(fd) = watched {
+            self.hooks.watch(socket, fd, 0);
+        }
+    }
+
+    pub(super) fn unregister(&self, slot: &mut Slot) {
+        if let Some(socket) = slot.socket.take() {
+            self.unwatch(socket);
+        }
+    }
+}
