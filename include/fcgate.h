@@ -252,6 +252,11 @@
 #define FCGATE_E_ERROR_OVERRIDE 155
 
 /*
+ On a shared connection the client took too little of its response, beyond what may be held for it.
+ */
+#define FCGATE_E_CLIENT_SLOW 156
+
+/*
  Descriptors, memory or disk ran out in this process: HTTP status 503.
  */
 #define FCGATE_E_RESOURCES 160

@@ -87,6 +87,8 @@ pub const FCGATE_E_CAUGHT_STDERR: i32 = 154;
 /// The application answered with an error status, which `error_override` leaves to the host:
 /// answer with `http_status`.
 pub const FCGATE_E_ERROR_OVERRIDE: i32 = 155;
+/// On a shared connection the client took too little of its response, beyond what may be held for it.
+pub const FCGATE_E_CLIENT_SLOW: i32 = 156;
 /// Descriptors, memory or disk ran out in this process: HTTP status 503.
 pub const FCGATE_E_RESOURCES: i32 = 160;
 
@@ -155,6 +157,7 @@ const _: () = {
     assert!(FCGATE_E_ABORTED == Cause::Aborted as i32);
     assert!(FCGATE_E_CAUGHT_STDERR == Cause::CaughtStderr as i32);
     assert!(FCGATE_E_ERROR_OVERRIDE == Cause::ErrorOverride as i32);
+    assert!(FCGATE_E_CLIENT_SLOW == Cause::ClientSlow as i32);
     assert!(FCGATE_E_RESOURCES == Cause::Resources as i32);
 };
 
@@ -323,6 +326,7 @@ pub extern "C" fn fcgate_status_name(status: i32) -> *const c_char {
         FCGATE_E_ABORTED => c"aborted",
         FCGATE_E_CAUGHT_STDERR => c"caught_stderr",
         FCGATE_E_ERROR_OVERRIDE => c"error_override",
+        FCGATE_E_CLIENT_SLOW => c"client_slow",
         FCGATE_E_RESOURCES => c"resources",
         _ => c"unknown",
     };

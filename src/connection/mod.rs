@@ -105,6 +105,9 @@ enum Content {
     Skip,
 }
 
+/// As many streams are looked through one by one.
+const FEW: usize = 16;
+
 /// The client's side of a connection.
 ///
 /// Call [`open`](Self::open) for an id, send the request with it, say
@@ -118,6 +121,8 @@ pub struct Connection {
     end_body: [u8; EndRequest::LEN],
     end_have: u8,
     streams: Vec<Stream>,
+    /// Of each id, the place of its stream plus one; empty while there are few streams.
+    places: Vec<u16>,
     next_id: u16,
     opened: u32,
     tainted: bool,
@@ -133,6 +138,7 @@ impl Default for Connection {
             end_body: [0; EndRequest::LEN],
             end_have: 0,
             streams: Vec::new(),
+            places: Vec::new(),
             next_id: 1,
             opened: 0,
             tainted: false,
@@ -150,7 +156,7 @@ impl Connection {
         if self.streams.len() >= usize::from(u16::MAX) {
             return None;
         }
-        while self.streams.iter().any(|stream| stream.id == self.next_id) {
+        while self.place(self.next_id).is_some() {
             self.next_id = self.next_id.checked_add(1).unwrap_or(1);
         }
         let id = self.next_id;
@@ -163,12 +169,65 @@ impl Connection {
             stdout_ended: false,
             stderr_ended: false,
         });
+        if !self.places.is_empty() {
+            self.places[usize::from(id)] = self.streams.len() as u16;
+        } else if self.streams.len() > FEW {
+            self.places.resize(1 << 16, 0);
+            for (place, stream) in (1..).zip(&self.streams) {
+                self.places[usize::from(stream.id)] = place;
+            }
+        }
         Some(id)
+    }
+
+    /// Where the stream of an id stands.
+    fn place(&self, id: u16) -> Option<usize> {
+        if self.places.is_empty() {
+            return self.streams.iter().position(|stream| stream.id == id);
+        }
+        usize::from(self.places[usize::from(id)]).checked_sub(1)
+    }
+
+    fn stream(&mut self, id: u16) -> Option<&mut Stream> {
+        let place = self.place(id)?;
+        self.streams.get_mut(place)
+    }
+
+    fn remove(&mut self, place: usize) -> Stream {
+        let stream = self.streams.swap_remove(place);
+        if !self.places.is_empty() {
+            self.places[usize::from(stream.id)] = 0;
+            if let Some(moved) = self.streams.get(place) {
+                self.places[usize::from(moved.id)] = place as u16 + 1;
+            }
+        }
+        stream
+    }
+
+    /// Whether the exchange of an id has not ended yet.
+    pub fn is_open(&self, id: u16) -> bool {
+        self.place(id).is_some()
+    }
+
+    /// The exchange is given up while others go on: nothing of it is delivered any more, and its id stays
+    /// taken until its END_REQUEST. ABORT_REQUEST was sent, or will be.
+    pub fn set_aside(&mut self, id: u16) {
+        if let Some(stream) = self.stream(id) {
+            stream.aborted = true;
+            stream.sent = true;
+        }
+    }
+
+    /// The exchange is given up, and no byte of it was sent.
+    pub fn withdraw(&mut self, id: u16) {
+        if let Some(place) = self.place(id) {
+            self.remove(place);
+        }
     }
 
     /// The last byte of the exchange's request has been sent.
     pub fn sent(&mut self, id: u16) {
-        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) {
+        if let Some(stream) = self.stream(id) {
             stream.sent = true;
         }
     }
@@ -176,7 +235,7 @@ impl Connection {
     /// The exchange is given up: nothing of it is delivered any more, its id stays taken until
     /// its END_REQUEST, and a connection that has no other exchange is never clean again.
     pub fn abort(&mut self, id: u16) {
-        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) {
+        if let Some(stream) = self.stream(id) {
             stream.aborted = true;
             self.tainted = true;
         }
@@ -249,10 +308,11 @@ impl Connection {
             | RecordType::GET_VALUES => return Err(unexpected),
             _ => {}
         }
-        let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) else {
+        let Some(place) = self.place(id) else {
             self.tainted = true;
             return Ok(None);
         };
+        let stream = &mut self.streams[place];
         let length = header.content_length;
         match header.record_type {
             RecordType::STDOUT | RecordType::STDERR => {
@@ -305,8 +365,7 @@ impl Connection {
         }
         self.content = Content::Skip;
         let id = self.record.request_id;
-        let at = self.streams.iter().position(|stream| stream.id == id)?;
-        let stream = self.streams.swap_remove(at);
+        let stream = self.remove(self.place(id)?);
         if !stream.sent {
             self.tainted = true;
         }
@@ -549,5 +608,41 @@ mod tests {
         assert_eq!(connection.active(), 1);
         feed(&mut connection, &[&end(first)]).unwrap();
         assert!(connection.is_clean());
+    }
+
+    /// E8, E13: among many exchanges each record finds its own, ids that were set aside stay taken until
+    /// their END_REQUEST, and one of which nothing was sent is free at once.
+    #[test]
+    fn many_exchanges_share_a_connection() {
+        let mut connection = Connection::default();
+        for round in 0..3_u16 {
+            let ids: Vec<u16> = (0..100).map(|_| connection.open().unwrap()).collect();
+            assert_eq!(ids[0], round * 100 + 1);
+            for id in &ids {
+                match id % 4 {
+                    0 => connection.withdraw(*id),
+                    1 => connection.set_aside(*id),
+                    _ => connection.sent(*id),
+                }
+            }
+            assert_eq!(connection.active(), 75);
+            for id in ids.iter().rev().filter(|id| *id % 4 != 0) {
+                assert!(connection.is_open(*id));
+                let bytes = [record(RecordType::STDOUT, *id, b"x", 0), end(*id)].concat();
+                let mut input = &bytes[..];
+                let mut events = 0;
+                while let Some(event) = connection.next(&mut input).unwrap() {
+                    let of = match event {
+                        Event::Stdout { id, .. } | Event::End { id, .. } => id,
+                        other => panic!("{other:?}"),
+                    };
+                    assert_eq!(of, *id);
+                    events += 1;
+                }
+                assert_eq!(events, if id % 4 == 1 { 0 } else { 2 });
+                assert!(!connection.is_open(*id));
+            }
+            assert!(connection.is_clean());
+        }
     }
 }

@@ -17,8 +17,21 @@ pub enum Got {
     Kept,
     /// The right to connect.
     Permit,
+    /// A place on a connection that others use too.
+    Shared,
     /// A place in a queue, or nothing.
     Nothing,
+}
+
+/// What a drive can do at once for an exchange of a pool that multiplexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// The exchange has a place on a shared connection.
+    Joined,
+    /// A connection to share is in the making.
+    Soon,
+    /// There is none.
+    No,
 }
 
 /// Idle connections that a drive keeps for itself, beside those of the pools.
@@ -27,6 +40,9 @@ pub trait OwnIdle {
     fn take(&mut self, pool: usize, quiet: bool) -> Option<(Box<Link>, Permit)>;
     /// Hands all of a pool over to it. Whether there were any.
     fn surrender(&mut self, pool: usize) -> bool;
+    /// Has an exchange share a connection of a pool that multiplexes, which is that member of its
+    /// balancer.
+    fn join(&mut self, pool: usize, member: u32, exchange: &mut Exchange) -> Join;
 }
 
 /// A drive that keeps none.
@@ -40,6 +56,10 @@ impl OwnIdle for NoneOwn {
 
     fn surrender(&mut self, _: usize) -> bool {
         false
+    }
+
+    fn join(&mut self, _: usize, _: u32, _: &mut Exchange) -> Join {
+        Join::No
     }
 }
 
@@ -108,6 +128,22 @@ impl Attempt {
             };
             let pool = engine.pool(self.balancer, member);
             let place = engine.place(self.balancer, member);
+            if !trial && pool.multiplexes() {
+                match own.join(place, member, exchange) {
+                    Join::No => {}
+                    Join::Soon => {
+                        self.member = member;
+                        exchange.handle_queued(now, member, pool.settings().queue_timeout);
+                        return Got::Nothing;
+                    }
+                    Join::Joined => {
+                        self.member = member;
+                        pool.counters().requests.add(1);
+                        pool.counters().reuses.add(1);
+                        return Got::Shared;
+                    }
+                }
+            }
             let reuse = reuse && !trial;
             if reuse
                 && !pool.has_waiters()
@@ -216,6 +252,11 @@ impl Attempt {
         if let Some((link, permit)) = self.take_clean(engine) {
             engine.check_in(engine.pool(self.balancer, self.member), link, permit, now);
         }
+    }
+
+    /// The connection with its permit, for others to share.
+    pub fn take_link(&mut self) -> Option<(Box<Link>, Permit)> {
+        Some((self.link.take()?, self.permit.take()?))
     }
 
     /// The connection with its permit if it is clean.

@@ -47,6 +47,7 @@ fn what(cause: Cause, limits: &Limits) -> String {
         Cause::Aborted => "the web server gave the request up".into(),
         Cause::CaughtStderr => "the application wrote a line that catch_stderr names".into(),
         Cause::ErrorOverride => "the application answered with an error".into(),
+        Cause::ClientSlow => "the client takes its response too slowly for a shared connection".into(),
         Cause::Resources => "this process ran out of a resource".into(),
     }
 }

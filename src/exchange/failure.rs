@@ -97,13 +97,15 @@ pub enum Cause {
     CaughtStderr = 154,
     /// The application answered with an error status, which `error_override` leaves to the host.
     ErrorOverride = 155,
+    /// The client took too little of a response on a shared connection, which can't wait for it.
+    ClientSlow = 156,
     /// Descriptors, memory or disk ran out here.
     Resources = 160,
 }
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::QueueFull,
         Self::QueueTimeout,
         Self::Connect,
@@ -130,6 +132,7 @@ impl Cause {
         Self::Aborted,
         Self::CaughtStderr,
         Self::ErrorOverride,
+        Self::ClientSlow,
         Self::Resources,
     ];
 
@@ -178,6 +181,7 @@ impl Cause {
             Self::Aborted => "aborted",
             Self::CaughtStderr => "caught_stderr",
             Self::ErrorOverride => "error_override",
+            Self::ClientSlow => "client_slow",
             Self::Resources => "resources",
         }
     }
@@ -215,6 +219,9 @@ impl Cause {
             Self::Aborted => "the web server gave the request up",
             Self::CaughtStderr => "look at the application's error log",
             Self::ErrorOverride => "nothing is wrong here: error_override leaves the page to the web server",
+            Self::ClientSlow => {
+                "a client takes its response slowly: set response_body=spool, or raise response_memory or response_file"
+            }
             Self::Resources => "look at this process's limits on open files and memory, and at the disk",
         }
     }
@@ -227,7 +234,7 @@ pub fn markdown(what: impl Fn(Cause) -> String) -> String {
     for cause in Cause::ALL {
         let status = match (cause, cause.http_status()) {
             (Cause::ErrorOverride, _) => "that of the application".into(),
-            (Cause::ClosedInBody | Cause::ReadTimeout | Cause::ShortBody, _) => {
+            (Cause::ClosedInBody | Cause::ReadTimeout | Cause::ShortBody | Cause::ClientSlow, _) => {
                 "none: its response is cut".to_owned()
             }
             (_, 499) => "none: nobody is left to answer".into(),

@@ -401,9 +401,7 @@ impl Exchange {
     /// The socket took `count` bytes; 0 if it takes none now.
     pub fn handle_sent(&mut self, now: Duration, count: usize, connection: &mut Connection) {
         if count == 0 {
-            self.send_blocked = true;
-            self.receive_blocked = true;
-            return;
+            return self.handle_send_blocked();
         }
         self.times.progress = now;
         self.outgoing.sent(count);
@@ -411,6 +409,12 @@ impl Exchange {
             self.times.sent = Some(now);
             connection.sent(self.id);
         }
+    }
+
+    /// The socket takes nothing now.
+    pub fn handle_send_blocked(&mut self) {
+        self.send_blocked = true;
+        self.receive_blocked = true;
     }
 
     /// Sending failed: the application closed its end. What it sent before may still be read.
@@ -623,6 +627,12 @@ impl Exchange {
             self.last_errno = errno;
             self.fail(now, cause);
         }
+    }
+
+    /// No more of the response can be held for a client that takes it slowly, and its connection can't
+    /// wait, because others share it.
+    pub fn handle_client_slow(&mut self, now: Duration) {
+        self.abort(now, Cause::ClientSlow);
     }
 
     /// The host gives the exchange up.

@@ -209,6 +209,12 @@ impl Stream {
     pub fn is_quiet(&self) -> bool {
         peek(self.as_raw_fd()).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
+
+    /// Whether a connection in use is neither at its end nor broken, as far as can be seen.
+    pub fn is_open(&self) -> bool {
+        peek(self.as_raw_fd())
+            .map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |count| count > 0)
+    }
 }
 
 impl AsRawFd for Stream {

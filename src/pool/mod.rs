@@ -13,7 +13,7 @@ pub mod queue;
 pub mod settings;
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +70,7 @@ pub struct Pool<C> {
     counters: Counters,
     idle_timeout: u64,
     idle_elsewhere: AtomicU32,
+    multiplex_refused: AtomicBool,
 }
 
 impl<C> Pool<C> {
@@ -90,6 +91,7 @@ impl<C> Pool<C> {
             counters: Counters::default(),
             idle_timeout: milliseconds(settings.idle_timeout),
             idle_elsewhere: AtomicU32::new(0),
+            multiplex_refused: AtomicBool::new(false),
             address,
             settings,
         }
@@ -263,6 +265,17 @@ impl<C> Pool<C> {
     /// One that was idle elsewhere is not any more.
     pub fn wake_elsewhere(&self) {
         self.idle_elsewhere.fetch_sub(1, SeqCst);
+    }
+
+    /// Whether several exchanges may share a connection: so it is set, and the application has not
+    /// refused it.
+    pub fn multiplexes(&self) -> bool {
+        self.settings.multiplex && !self.multiplex_refused.load(Relaxed)
+    }
+
+    /// The application does not multiplex, whatever the settings say. Whether that is news.
+    pub fn refuse_multiplex(&self) -> bool {
+        !self.multiplex_refused.swap(true, Relaxed)
     }
 
     /// Whether anyone waits for a connection.

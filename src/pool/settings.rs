@@ -67,7 +67,7 @@ impl PoolSettings {
     /// Whether a connection may be kept after its exchange: what BEGIN_REQUEST says.
     pub fn keeps_connections(&self) -> bool {
         match self.keep_conn {
-            KeepConn::Auto => self.max_connections > 0,
+            KeepConn::Auto => self.max_connections > 0 || self.multiplex,
             KeepConn::On => true,
             KeepConn::Off => false,
         }

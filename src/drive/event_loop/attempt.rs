@@ -3,6 +3,7 @@
 use super::idle::Idle;
 use super::{EventLoop, Key, READABLE, Slot, WRITABLE};
 use crate::drive::attempt::Got;
+use crate::drive::engine::Link;
 use crate::exchange::Wait;
 use crate::os::SocketAddress;
 use crate::os::socket::{Connect, Mode, Stream};
@@ -21,17 +22,46 @@ impl EventLoop {
                 signal.waker.notify();
             }))
         };
-        let mut idle = Idle { own: self, exchange: key.index, now, socket: None };
+        slot.reuse = reuse;
+        let mut idle = Idle { own: self, exchange: key.index, now, socket: None, seat: None };
         let got = slot.attempt.acquire(&self.engine, &mut slot.lease.exchange, now, reuse, &mut idle, make);
         slot.socket = idle.socket;
-        if got == Got::Kept {
-            slot.drained = true;
+        slot.seat = idle.seat;
+        self.take_up(key, slot, got);
+    }
+
+    /// Something was got of a pool.
+    pub(super) fn take_up(&self, key: Key, slot: &mut Slot, got: Got) {
+        let place = self.place_of(slot);
+        let multiplexes = self.engine.pools()[place].multiplexes();
+        match got {
+            Got::Kept if multiplexes => self.share(key, slot),
+            Got::Kept => slot.drained = true,
+            Got::Permit if multiplexes && !slot.making => {
+                slot.making = true;
+                self.note_making(place);
+            }
+            Got::Nothing if multiplexes => self.wait_to_share(place, key),
+            _ => {}
+        }
+    }
+
+    pub(super) fn place_of(&self, slot: &Slot) -> usize {
+        self.engine.place(slot.attempt.balancer, slot.attempt.member)
+    }
+
+    /// What the exchange made is made, or will not be.
+    fn stop_making(&self, slot: &mut Slot) {
+        if std::mem::take(&mut slot.making) {
+            self.note_made(self.place_of(slot));
         }
     }
 
     /// Gives back what the attempt holds. The host stops watching before the socket is closed.
     pub(super) fn release(&self, slot: &mut Slot, now: Duration) {
         self.unregister(slot);
+        self.leave(slot, now);
+        self.stop_making(slot);
         slot.inbound = 0..0;
         if slot.connecting.take().is_some() {
             slot.attempt.note_unreachable(&self.engine, now);
@@ -39,7 +69,7 @@ impl EventLoop {
         slot.attempt.release(&self.engine, now);
     }
 
-    pub(super) fn connect(&self, slot: &mut Slot, now: Duration) {
+    pub(super) fn connect(&self, key: Key, slot: &mut Slot, now: Duration) {
         let pool = self.engine.pool(slot.attempt.balancer, slot.attempt.member);
         let addresses = match self.engine.addresses(pool, now) {
             Ok(addresses) => addresses,
@@ -71,7 +101,11 @@ impl EventLoop {
             };
             match if finishes { stream.finish_connect(address) } else { stream.connect(address) } {
                 Ok(Connect::Done) => {
-                    return slot.attempt.connected(&self.engine, &mut slot.lease.exchange, now, stream);
+                    slot.attempt.connected(&self.engine, &mut slot.lease.exchange, now, stream);
+                    if self.engine.pools()[self.place_of(slot)].multiplexes() {
+                        self.share(key, slot);
+                    }
+                    return self.stop_making(slot);
                 }
                 Ok(Connect::InProgress) => {
                     slot.connecting = Some(stream);
@@ -101,6 +135,14 @@ impl EventLoop {
         let interest = if wait.readable { READABLE } else { 0 } | if wait.writable { WRITABLE } else { 0 };
         let socket = *slot.socket.get_or_insert_with(|| self.sockets.borrow_mut().add(fd, key.index));
         self.watch(socket, interest);
+    }
+
+    /// The socket of a connection, and watched.
+    pub(super) fn socket_of(&self, slot: &mut Slot, link: &Link, key: Key) -> u64 {
+        let fd = link.stream.as_raw_fd();
+        let socket = slot.socket.take().unwrap_or_else(|| self.sockets.borrow_mut().add(fd, key.index));
+        self.watch(socket, READABLE);
+        socket
     }
 
     pub(super) fn watch(&self, socket: u64, interest: u32) {

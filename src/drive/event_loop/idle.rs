@@ -1,9 +1,11 @@
 //! The idle connections of a loop.
 
+use super::shared::Seat;
 use super::sockets::IdleLink;
-use super::{EventLoop, READABLE, Slot};
-use crate::drive::attempt::OwnIdle;
+use super::{EventLoop, READABLE};
+use crate::drive::attempt::{Join, OwnIdle};
 use crate::drive::engine::Link;
+use crate::exchange::Exchange;
 use crate::os::clock;
 use crate::pool::Permit;
 use std::os::fd::AsRawFd;
@@ -11,17 +13,23 @@ use std::time::Duration;
 
 impl EventLoop {
     /// Keeps a connection for the next exchange, here if nobody waits for it.
-    pub(super) fn keep(&self, slot: &mut Slot, link: Box<Link>, permit: Permit, now: Duration) {
-        let place = self.engine.place(slot.attempt.balancer, slot.attempt.member);
+    pub(super) fn keep(
+        &self,
+        socket: Option<u64>,
+        place: usize,
+        link: Box<Link>,
+        permit: Permit,
+        now: Duration,
+    ) {
         let pool = &self.engine.pools()[place];
         let has_room = self.sockets.borrow().resting(place) < pool.settings().max_idle as usize;
         if link.is_worn(pool.settings(), now) || pool.has_waiters() || !has_room {
-            self.unregister(slot);
+            socket.into_iter().for_each(|socket| self.unwatch(socket));
             return self.engine.check_in(pool, link, permit, now);
         }
         let fd = link.stream.as_raw_fd();
         let mut sockets = self.sockets.borrow_mut();
-        let socket = slot.socket.take().unwrap_or_else(|| sockets.add(fd, 0));
+        let socket = socket.unwrap_or_else(|| sockets.add(fd, 0));
         sockets.rest(socket, place, link, permit, now);
         drop(sockets);
         pool.rest_elsewhere();
@@ -104,6 +112,8 @@ pub(super) struct Idle<'a> {
     pub now: Duration,
     /// The handle of the one that was taken.
     pub socket: Option<u64>,
+    /// Where the exchange stands on a shared connection.
+    pub seat: Option<Seat>,
 }
 
 impl OwnIdle for Idle<'_> {
@@ -125,5 +135,11 @@ impl OwnIdle for Idle<'_> {
 
     fn surrender(&mut self, pool: usize) -> bool {
         self.own.surrender(pool, self.now)
+    }
+
+    fn join(&mut self, pool: usize, member: u32, exchange: &mut Exchange) -> Join {
+        let (join, seat) = self.own.join(pool, member, self.exchange, exchange, self.now);
+        self.seat = seat;
+        join
     }
 }

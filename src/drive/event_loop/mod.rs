@@ -10,7 +10,9 @@ mod host;
 mod idle;
 mod places;
 mod run;
+mod shared;
 mod sockets;
+mod turn;
 
 pub use host::{Events, Hooks};
 
@@ -27,6 +29,7 @@ use crate::os::clock;
 use crate::os::event::Event;
 use crate::os::socket::Stream;
 use host::Control;
+use shared::{Seat, Shared};
 use sockets::{Owner, Sockets};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -66,6 +69,14 @@ struct Slot {
     /// The exchange is over, but the host does not know it yet.
     over: bool,
     drained: bool,
+    /// Where it stands on a connection that others use too.
+    seat: Option<Seat>,
+    /// It has something to send there.
+    queued: bool,
+    /// It makes a connection for others too.
+    making: bool,
+    /// Whether a kept connection may be used, when it asks for one again.
+    reuse: bool,
     /// The handle of its socket, if the host knows it.
     socket: Option<u64>,
     deadline: Option<Duration>,
@@ -121,6 +132,9 @@ pub struct EventLoop {
     hooks: Box<dyn Hooks>,
     places: RefCell<Places>,
     sockets: RefCell<Sockets>,
+    shared: RefCell<Shared>,
+    /// A call that ends with a turn's end is under way.
+    in_turn: Cell<bool>,
     signal: Arc<Signal>,
     /// When the oldest idle connection is next looked at.
     idle_due: Cell<Option<Duration>>,
@@ -141,6 +155,8 @@ impl EventLoop {
             hooks,
             places: RefCell::default(),
             sockets: RefCell::default(),
+            shared: RefCell::default(),
+            in_turn: Cell::default(),
             signal,
             idle_due: Cell::default(),
             buffer: Cell::default(),
@@ -173,6 +189,10 @@ impl EventLoop {
             full: false,
             over: false,
             drained: false,
+            seat: None,
+            queued: false,
+            making: false,
+            reuse: false,
             socket: None,
             deadline: None,
             begun: false,
@@ -205,12 +225,28 @@ impl EventLoop {
 
     /// A descriptor is ready as it is watched for. A handle of the past is passed over.
     pub fn ready(&self, socket: u64, events: u32) {
+        self.turn(|| self.look_at(socket, events));
+    }
+
+    /// Does something, and what comes of it at the end of a turn.
+    fn turn(&self, work: impl FnOnce()) {
+        let outer = self.in_turn.replace(true);
+        work();
+        if !outer {
+            self.end_turn();
+            self.in_turn.set(false);
+            self.set_timer();
+        }
+    }
+
+    fn look_at(&self, socket: u64, events: u32) {
         if socket == WAKER {
             return self.wake();
         }
         let owner = self.sockets.borrow_mut().owner(socket);
         let index = match owner {
             Some(Owner::Exchange(index)) => index,
+            Some(Owner::Shared(at)) => return self.shared_ready(at, events),
             Some(Owner::Idle) => return self.look_at_idle(socket),
             None => return,
         };
@@ -229,7 +265,8 @@ impl EventLoop {
         for key in keys {
             let Some((key, mut slot)) = self.take(key) else { continue };
             let now = clock::now();
-            slot.attempt.take_grant(&self.engine, &mut slot.lease.exchange, now);
+            let got = slot.attempt.take_grant(&self.engine, &mut slot.lease.exchange, now);
+            self.take_up(key, &mut slot, got);
             self.run(key, slot);
         }
     }
@@ -237,6 +274,10 @@ impl EventLoop {
     /// The time of the timer has come.
     pub fn expire(&self) {
         self.places.borrow_mut().timer = None;
+        self.turn(|| self.expire_due());
+    }
+
+    fn expire_due(&self) {
         let now = clock::now();
         loop {
             let due = self.places.borrow().deadlines.first().filter(|(at, _)| *at <= now).copied();
@@ -249,7 +290,6 @@ impl EventLoop {
         if self.idle_due.get().is_some_and(|due| due <= now) {
             self.expire_idle(now);
         }
-        self.set_timer();
     }
 
     /// More of the request's body. Returns how much was taken: less than offered when the

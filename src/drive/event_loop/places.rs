@@ -4,6 +4,7 @@ use super::host::Control;
 use super::{EventLoop, Key, Place, Slot};
 use crate::os::clock;
 use std::rc::Rc;
+use std::time::Duration;
 
 impl EventLoop {
     pub(super) fn place(&self, control: &Rc<Control>) -> Key {
@@ -78,7 +79,9 @@ impl EventLoop {
         let next = {
             let mut places = self.places.borrow_mut();
             let next = places.deadlines.first().map(|(at, _)| *at);
-            let next = [next, self.idle_due.get()].into_iter().flatten().min();
+            let at_once = !self.in_turn.get() && self.shared.borrow().is_due();
+            let at_once = at_once.then_some(Duration::ZERO);
+            let next = [next, self.idle_due.get(), at_once].into_iter().flatten().min();
             // A timer that comes too early does no harm; one that is moved at each exchange does.
             let keeps = match (places.timer, next) {
                 (Some(set), Some(next)) => set <= next,

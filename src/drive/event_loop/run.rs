@@ -1,6 +1,7 @@
 //! The run of one exchange: its actions are performed, and what came of them told, until it waits.
 
 use super::{BUDGET, EventLoop, Key, Slot};
+use crate::connection::Event;
 use crate::drive::blocking::is_exhaustion;
 use crate::drive::forward::{log_stderr, log_unspooled, report_end};
 use crate::drive::held::Held;
@@ -55,7 +56,10 @@ impl EventLoop {
                 return self.put_back(key, slot);
             }
             let full = slot.held.is_full(self.engine.settings(slot.route));
-            if full != slot.full {
+            if full && slot.seat.is_some() {
+                // Others must not wait for its client.
+                slot.lease.exchange.handle_client_slow(now);
+            } else if full != slot.full {
                 slot.full = full;
                 slot.drained = false;
                 slot.lease.exchange.handle_pause(now, full);
@@ -65,7 +69,7 @@ impl EventLoop {
             }
             match slot.lease.exchange.poll_action(now) {
                 Action::Acquire { reuse } => self.acquire(key, &mut slot, now, reuse),
-                Action::Connect => self.connect(&mut slot, now),
+                Action::Connect => self.connect(key, &mut slot, now),
                 Action::Rewind => {
                     let replayable = slot.lease.body.is_replayable();
                     slot.lease.body.rewind();
@@ -77,6 +81,11 @@ impl EventLoop {
                     return self.put_back(key, slot);
                 }
                 Action::Body => self.body(&mut slot, now),
+                Action::Transmit if slot.seat.is_some() => self.enqueue(key, &mut slot),
+                Action::Receive { .. } if slot.seat.is_some() => {
+                    slot.lease.exchange.handle_nothing_received();
+                }
+                Action::Abort if slot.seat.is_some() => {}
                 Action::Transmit => transmit(&mut slot, now),
                 // What was just sent is not answered yet, and a short read has drained the socket.
                 Action::Receive { may_block } if may_block || slot.drained || budget == 0 => {
@@ -126,22 +135,27 @@ impl EventLoop {
             slot.inbound = 0..0;
             return false;
         };
-        let scratch = &mut *slot.lease;
-        let mut rest = &scratch.received[slot.inbound.clone()];
+        let received = std::mem::take(&mut slot.lease.received);
+        let mut rest = &received[slot.inbound.clone()];
         let event = link.connection.next(&mut rest);
         slot.inbound.start = slot.inbound.end - rest.len();
-        let given = match event {
-            Ok(Some(event)) => scratch.exchange.handle_event(now, event),
-            Ok(None) => {
-                slot.inbound = 0..0;
-                return false;
-            }
+        let came = !matches!(event, Ok(None));
+        match event {
+            Ok(Some(event)) => self.tell(slot, event, now),
+            Ok(None) => slot.inbound = 0..0,
             Err(violation) => {
                 slot.inbound = 0..0;
-                scratch.exchange.handle_violation(now, violation);
-                return true;
+                slot.lease.exchange.handle_violation(now, violation);
             }
-        };
+        }
+        slot.lease.received = received;
+        came
+    }
+
+    /// Tells the exchange what has come for it, and the host what that brings.
+    pub(super) fn tell(&self, slot: &mut Slot, event: Event<'_>, now: Duration) {
+        let scratch = &mut *slot.lease;
+        let given = scratch.exchange.handle_event(now, event);
         let events = &slot.events;
         let mut goes_on = true;
         if !given.stderr.is_empty() {
@@ -184,7 +198,6 @@ impl EventLoop {
         if !goes_on {
             scratch.exchange.handle_abort(now);
         }
-        true
     }
 
     /// Gives the host the next of what is held for it.
@@ -263,7 +276,8 @@ impl EventLoop {
             && slot.inbound.is_empty()
             && let Some((link, permit)) = slot.attempt.take_clean(&self.engine)
         {
-            self.keep(slot, link, permit, now);
+            let socket = slot.socket.take();
+            self.keep(socket, self.place_of(slot), link, permit, now);
         }
         self.release(slot, now);
         let (engine, balancer) = (&self.engine, slot.attempt.balancer);

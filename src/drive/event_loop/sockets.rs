@@ -25,6 +25,8 @@ pub struct IdleLink {
 pub enum Owner {
     /// The exchange at this place.
     Exchange(usize),
+    /// The shared connection at this place.
+    Shared(usize),
     /// Nobody's: it is idle.
     Idle,
 }
@@ -34,7 +36,7 @@ struct Place {
     generation: u32,
     fd: RawFd,
     interest: u32,
-    exchange: usize,
+    owner: Owner,
     idle: Option<IdleLink>,
     taken: bool,
 }
@@ -55,7 +57,8 @@ fn index(handle: u64) -> Option<usize> {
 impl Sockets {
     /// Takes up a socket of an exchange; not watched yet. Handles are never 0.
     pub fn add(&mut self, fd: RawFd, exchange: usize) -> u64 {
-        let place = Place { generation: 0, fd, interest: 0, exchange, idle: None, taken: true };
+        let owner = Owner::Exchange(exchange);
+        let place = Place { generation: 0, fd, interest: 0, owner, idle: None, taken: true };
         let index = match self.free.pop() {
             Some(index) => {
                 let generation = self.places[index].generation;
@@ -78,7 +81,14 @@ impl Sockets {
     /// Whose it is.
     pub fn owner(&mut self, handle: u64) -> Option<Owner> {
         let place = self.place(handle)?;
-        Some(if place.idle.is_some() { Owner::Idle } else { Owner::Exchange(place.exchange) })
+        Some(if place.idle.is_some() { Owner::Idle } else { place.owner })
+    }
+
+    /// Gives it to another.
+    pub fn set_owner(&mut self, handle: u64, owner: Owner) {
+        if let Some(place) = self.place(handle) {
+            place.owner = owner;
+        }
     }
 
     /// Notes an interest. The descriptor, if the host has to be told.
@@ -122,7 +132,7 @@ impl Sockets {
             match self.place(handle) {
                 Some(place) if place.idle.as_ref().is_some_and(|idle| idle.since <= oldest) => return None,
                 Some(place) => {
-                    place.exchange = exchange;
+                    place.owner = Owner::Exchange(exchange);
                     let idle = place.idle.take();
                     self.idle[pool].pop_back();
                     if let Some(idle) = idle {
