@@ -701,6 +701,10 @@ typedef struct {
      How many bytes of a response are read ahead of a client that does not take them yet.
      */
     uint64_t response_memory;
+    /*
+     The largest request body, in bytes; 0: no limit.
+     */
+    uint64_t max_body_bytes;
 } fcgate_route_info;
 
 /*

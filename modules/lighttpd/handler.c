@@ -99,13 +99,48 @@ static void watch_client(request_st *r)
     }
 }
 
+static int is_read(const request_st *r)
+{
+    return r->reqbody_queue.bytes_in == r->reqbody_length;
+}
+
+static handler_t read_more(request_st *r)
+{
+    handler_t status = r->con->reqbody_read(r);
+
+    if (status == HANDLER_ERROR && r->state != CON_STATE_ERROR && r->http_version < HTTP_VERSION_2) {
+        log_error(r->conf.errh, HERE, "the client closed its connection within the request body, after %lld bytes",
+                  (long long)r->reqbody_queue.bytes_in);
+        return http_response_reqbody_read_error(r, 400);
+    }
+    return status;
+}
+
+/* A body that is to come whole first is lighttpd's to lay aside, in its server.upload-dirs. One that is too large
+ * is refused before it has come. */
+static int waits_for_body(const request_st *r, const combination_t *found)
+{
+    return !is_read(r) && found->is_spooled && !mod_fcgate_is_body_streamed(r)
+           && (found->max_body_bytes == 0 || r->reqbody_length <= (off_t)found->max_body_bytes);
+}
+
 static handler_t start(forward_t *forward)
 {
     plugin_data *plugin = forward->plugin;
     request_st *r = forward->r;
     fcgate_error error;
-    const combination_t *found = mod_fcgate_find_route(r, plugin, forward->claim.balancer, &error);
+    const combination_t *found = mod_fcgate_find_route(r, plugin, forward->claim.balancer, 0, &error);
 
+    if (found && waits_for_body(r, found)) {
+        handler_t status = read_more(r);
+
+        if (status != HANDLER_GO_ON) {
+            return status;
+        }
+    }
+    if (found && found->is_spooled && r->reqbody_length != 0 && is_read(r)) {
+        found = mod_fcgate_find_route(r, plugin, forward->claim.balancer, 1, &error);
+    }
     if (!found) {
         log_error(r->conf.errh, HERE, "%s: %s", forward->claim.balancer, error.text);
         return mod_fcgate_answer_with(r, 500);
@@ -121,7 +156,7 @@ static handler_t start(forward_t *forward)
     fcgate_request_clear(plugin->request);
     /* Where server.stream-request-body says nothing, libfcgate says whether the body is laid aside first.
      * HTTP/2 takes what has come in any case: one request must not hold up the others. */
-    if (!mod_fcgate_is_body_streamed(r)) {
+    if (!mod_fcgate_is_body_streamed(r) && !is_read(r)) {
         r->conf.stream_request_body |= FDEVENT_STREAM_REQUEST;
         if (r->http_version < HTTP_VERSION_2) {
             r->conf.stream_request_body |= FDEVENT_STREAM_REQUEST_BUFMIN;
@@ -136,11 +171,6 @@ static handler_t start(forward_t *forward)
 }
 
 /* ---- the request's body ---- */
-
-static int is_read(const request_st *r)
-{
-    return r->reqbody_queue.bytes_in == r->reqbody_length;
-}
 
 /* Hands over what lighttpd has read, in memory or laid aside, as much as is wanted. */
 static handler_t hand_over(forward_t *forward)
@@ -196,12 +226,7 @@ static handler_t read_body(forward_t *forward)
         return HANDLER_GO_ON;
     }
     if (!is_read(r)) {
-        status = r->con->reqbody_read(r);
-        if (status == HANDLER_ERROR && r->state != CON_STATE_ERROR && r->http_version < HTTP_VERSION_2) {
-            log_error(r->conf.errh, HERE, "the client closed its connection within the request body, after %lld bytes",
-                      (long long)r->reqbody_queue.bytes_in);
-            return http_response_reqbody_read_error(r, 400);
-        }
+        status = read_more(r);
         if (status == HANDLER_ERROR || status == HANDLER_FINISHED) {
             return status;
         }

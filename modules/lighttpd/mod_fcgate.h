@@ -42,6 +42,8 @@ typedef struct combination {
     const char *balancer;
     const fcgate_route *route;
     int is_streamed; /* its responses are passed on at once */
+    int is_spooled; /* a body is taken whole before the application is asked */
+    uint64_t max_body_bytes; /* 0: no limit */
     size_t count;
     const fcgate_route *levels[];
 } combination_t;
@@ -118,7 +120,8 @@ int mod_fcgate_has_balancer(plugin_data *plugin, const char *name, const char *p
 claim_t mod_fcgate_find_by_path(request_st *r, const plugin_data *plugin);
 /* What it says of the file that lighttpd has found. */
 claim_t mod_fcgate_find_by_file(request_st *r, const plugin_data *plugin);
-const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer,
+/* `has_body`: lighttpd has the whole body, libfcgate need not lay it aside. */
+const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer, int has_body,
                                            fcgate_error *error);
 void mod_fcgate_drop_routes(plugin_data *plugin);
 

@@ -108,13 +108,15 @@ static combination_t *make(plugin_data *plugin, const char *balancer, const fcga
     made->balancer = balancer;
     made->route = route;
     made->is_streamed = info.flush == FCGATE_FLUSH_ON;
+    made->is_spooled = info.request_body == FCGATE_BODY_SPOOL;
+    made->max_body_bytes = info.max_body_bytes;
     made->count = count;
     memcpy(made->levels, levels, count * sizeof *levels);
     plugin->combinations = made;
     return made;
 }
 
-const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer,
+const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer, int has_body,
                                            fcgate_error *error)
 {
     const fcgate_route *levels[plugin->part_count + 1];
@@ -125,7 +127,7 @@ const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, c
             levels[count++] = plugin->parts[i].level;
         }
     }
-    if (mod_fcgate_is_body_streamed(r)) {
+    if (has_body || mod_fcgate_is_body_streamed(r)) {
         levels[count++] = plugin->streamed;
     }
     for (const combination_t *known = plugin->combinations; known; known = known->next) {

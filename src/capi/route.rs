@@ -45,6 +45,8 @@ pub struct fcgate_route_info {
     pub reserved: u32,
     /// How many bytes of a response are read ahead of a client that does not take them yet.
     pub response_memory: u64,
+    /// The largest request body, in bytes; 0: no limit.
+    pub max_body_bytes: u64,
 }
 
 impl fcgate_route_info {
@@ -68,6 +70,7 @@ impl fcgate_route_info {
             },
             reserved: 0,
             response_memory: settings.response_memory,
+            max_body_bytes: settings.max_body_bytes,
         }
     }
 }
