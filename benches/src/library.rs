@@ -1,7 +1,8 @@
 //! The library alone: one exchange after the other on one kept connection.
 
 use crate::Effort;
-use crate::apache::{self, responder};
+use crate::apache;
+use crate::load::responder;
 use crate::report::Result;
 use fcgate::cgi::ResponseHead;
 use fcgate::config::Config;

@@ -1,7 +1,7 @@
 //! fcgate measured beside its peers, in interleaved rounds.
 //!
 //! ```text
-//! fcgate-bench [MARK...]        all marks, or these: P1 P2 P5 P7 P8 P9 P11 P12
+//! fcgate-bench [MARK...]        all marks, or these: P1 P2 P3 P5 P7 P8 P9 P11 P12
 //! fcgate-bench exchange N       N exchanges with the responder, for a profiler
 //! ```
 //!
@@ -10,6 +10,8 @@
 
 mod apache;
 mod library;
+mod lighttpd;
+mod load;
 mod memory;
 mod micro;
 mod report;
@@ -47,9 +49,10 @@ fn main() -> ExitCode {
     let wants = |mark: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == mark);
     let effort = Effort::from_environment();
     let mut results: Vec<Result> = Vec::new();
-    let marks: [(&str, Measure); 8] = [
+    let marks: [(&str, Measure); 9] = [
         ("P1", apache::against_proxy),
         ("P2", apache::against_fcgid),
+        ("P3", lighttpd::against_fastcgi),
         ("P5", library::sequential),
         ("P7", library::system_calls),
         ("P8", library::instructions),

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use crate::Effort;
-use crate::apache::responder;
 use crate::library;
+use crate::load::responder;
 use crate::report::Result;
 use fcgate::drive::Request;
 use fcgate_kit::{Directory, PollLoop};

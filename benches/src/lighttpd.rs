@@ -1,0 +1,48 @@
+//! lighttpd with mod_fcgate beside its own mod_fastcgi.
+
+use crate::Effort;
+use crate::load::{CLIENTS, Load, SMALL, Server, UPLOAD, responder};
+use crate::report::Result;
+use fcgate_kit::{Client, Directory, Lighttpd};
+
+fn server(address: &str) -> Server {
+    let socket = address.trim_start_matches("unix:");
+    let mut lighttpd = Lighttpd::builder()
+        .config(format!(
+            "fcgate.balancers = ( \"app\" => ( \"pools\" => ( \"{address}\" => \
+             ( \"max_connections\" => {CLIENTS} ) ) ) )\nfcgate.map = ( \".fcgate\" => \"app\" )\n\
+             fcgate.reuse_non_idempotent = \"on\"\nfcgate.script_exists = \"off\"\n\
+             server.max-keep-alive-requests = 100000000\nserver.max-request-size = 0\n\
+             server.modules += ( \"mod_fastcgi\" )\n\
+             fastcgi.server = ( \".peer\" => (( \"socket\" => \"{socket}\", \"check-local\" => \"disable\" )) )\n\
+             $HTTP[\"url\"] =^ \"/stream/\" {{ server.stream-request-body = 2 }}"
+        ))
+        .file("x.fcgate", "")
+        .file("x.peer", "")
+        .file("stream/x.fcgate", "")
+        .file("stream/x.peer", "")
+        .start();
+    Client::new(lighttpd.address()).get("/x.fcgate?bytes=1").expect(200);
+    let workers = vec![lighttpd.process().pid()];
+    Server::new("lighttpd", lighttpd.address(), workers, Box::new(lighttpd))
+}
+
+/// P3: beside mod_fastcgi, which never uses a connection twice.
+pub fn against_fastcgi(effort: Effort) -> Vec<Result> {
+    let directory = Directory::new();
+    let (_responder, address) = responder(&directory);
+    let loads = [
+        Load { goal: 0.55, ..SMALL },
+        Load { name: "1 MiB down", query: "bytes=1048576", goal: 0.42, ..SMALL },
+        Load { name: "1 MiB up, buffered", script: UPLOAD, goal: 0.65, ..SMALL },
+        Load { name: "1 MiB up, streamed", script: UPLOAD, goal: 0.09, prefix: "stream/", ..SMALL },
+    ];
+    let both = server(&address);
+    let mut results: Vec<Result> =
+        loads.iter().flat_map(|load| both.compare("P3", "mod_fastcgi", "x.peer", load, effort)).collect();
+    drop(both);
+    for load in &loads[..2] {
+        results.push(Server::memory(|| server(&address), "P3", "mod_fastcgi", "x.peer", load, effort));
+    }
+    results
+}
