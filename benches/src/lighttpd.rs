@@ -12,7 +12,7 @@ fn server(address: &str) -> Server {
             "fcgate.balancers = ( \"app\" => ( \"pools\" => ( \"{address}\" => \
              ( \"max_connections\" => {CLIENTS} ) ) ) )\nfcgate.map = ( \".fcgate\" => \"app\" )\n\
              fcgate.reuse_non_idempotent = \"on\"\nfcgate.script_exists = \"off\"\n\
-             server.max-keep-alive-requests = 100000000\nserver.max-request-size = 0\n\
+             server.max-keep-alive-requests = 100000000\nserver.max-request-size = 0\nserver.stream-response-body = 1\n\
              server.modules += ( \"mod_fastcgi\" )\n\
              fastcgi.server = ( \".peer\" => (( \"socket\" => \"{socket}\", \"check-local\" => \"disable\" )) )\n\
              $HTTP[\"url\"] =^ \"/stream/\" {{ server.stream-request-body = 2 }}"

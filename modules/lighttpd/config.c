@@ -278,7 +278,9 @@ static int make_levels(plugin_data *plugin)
 
     plugin->base = fcgate_config_route(plugin->config, NULL, NULL, &error);
     plugin->streamed = fcgate_config_route(plugin->config, NULL, NULL, &error);
-    if (!plugin->base || !plugin->streamed
+    plugin->laid_aside = fcgate_config_route(plugin->config, NULL, NULL, &error);
+    if (!plugin->base || !plugin->streamed || !plugin->laid_aside
+        || fcgate_route_set(plugin->laid_aside, "response_body", "spool", &error) != FCGATE_OK
         || fcgate_route_set(plugin->base, "pass_authorization", "on", &error) != FCGATE_OK
         || fcgate_route_set(plugin->streamed, "request_body", "stream", &error) != FCGATE_OK) {
         log_error(plugin->srv->errh, HERE, "%s", error.text);

@@ -56,6 +56,7 @@ typedef struct {
     /* The configuration. */
     fcgate_config *config;
     fcgate_route *base;     /* where lighttpd's defaults are others than libfcgate's */
+    fcgate_route *laid_aside; /* what server.stream-response-body = 1 says */
     fcgate_route *streamed; /* what server.stream-request-body says where it is set */
     part_t *parts;          /* in lighttpd's order: a later one goes before */
     size_t part_count;

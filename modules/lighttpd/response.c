@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Bytes that wait for the client, from which on the application waits too (server.stream-response-body = 2). */
+/* Bytes that wait for the client, from which on libfcgate holds what comes, up to its own bounds. */
 #define WAITING_MOST 65536
 #define STREAMED (FDEVENT_STREAM_RESPONSE | FDEVENT_STREAM_RESPONSE_BUFMIN)
 
@@ -96,20 +96,18 @@ static int32_t take_data(void *user, fcgate_exchange *exchange, const void *byte
     if (!r || r->resp_body_finished || forward->has_no_body) {
         return FCGATE_OK;
     }
-    if (r->conf.stream_response_body & FDEVENT_STREAM_RESPONSE_BUFMIN) {
+    if (r->conf.stream_response_body & STREAMED) {
         append_in_memory(r, bytes, length);
         if (chunkqueue_length(&r->write_queue) >= WAITING_MOST) {
             forward->is_paused = 1;
             fcgate_exchange_pause(exchange, 1);
         }
+        mod_fcgate_wake(forward);
     }
     else if (http_chunk_append_mem(r, bytes, length) != 0) {
         forward->is_unstorable = 1;
         mod_fcgate_wake(forward);
         return FCGATE_E_ABORTED;
-    }
-    if (r->conf.stream_response_body & STREAMED) {
-        mod_fcgate_wake(forward);
     }
     return FCGATE_OK;
 }

@@ -119,7 +119,7 @@ static combination_t *make(plugin_data *plugin, const char *balancer, const fcga
 const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer, int has_body,
                                            fcgate_error *error)
 {
-    const fcgate_route *levels[plugin->part_count + 1];
+    const fcgate_route *levels[plugin->part_count + 2];
     size_t count = 0;
 
     for (size_t i = 0; i < plugin->part_count; i++) {
@@ -129,6 +129,10 @@ const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, c
     }
     if (has_body || mod_fcgate_is_body_streamed(r)) {
         levels[count++] = plugin->streamed;
+    }
+    if ((r->conf.stream_response_body & (FDEVENT_STREAM_RESPONSE | FDEVENT_STREAM_RESPONSE_BUFMIN))
+        == FDEVENT_STREAM_RESPONSE) {
+        levels[count++] = plugin->laid_aside;
     }
     for (const combination_t *known = plugin->combinations; known; known = known->next) {
         if (known->count == count && !memcmp(known->levels, levels, count * sizeof *levels)
