@@ -1222,6 +1222,16 @@ fcgate_gateway *fcgate_gateway_new(fcgate_config *config,
 void fcgate_gateway_free(fcgate_gateway *gateway);
 
 /*
+ Closes a gateway's idle connections; none is kept from now on. For a process that ends as soon as what
+ is under way has ended: its idle connections would hold workers of the application that its
+ successor needs. Any thread.
+
+ # Safety
+ `gateway` is NULL or a gateway.
+ */
+void fcgate_gateway_retire(const fcgate_gateway *gateway);
+
+/*
  Sets where log lines go, or with NULL that they go nowhere. A line that another thread is writing
  meanwhile may still go the old way.
 

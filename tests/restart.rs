@@ -5,7 +5,7 @@ mod host;
 
 use fcgate::drive::{Body, Fact, Request, forward};
 use fcgate::gateway::Gateway;
-use fcgate_kit::PhpFpm;
+use fcgate_kit::{Application, PhpFpm};
 use host::{Keep, gateway};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -35,6 +35,23 @@ fn fetch(gateway: &Gateway, script: &Path, query: &str, body: Option<&[u8]>) -> 
         None if host.status == 200 => Ok(host.body),
         None => Err(format!("status {}", host.status)),
     }
+}
+
+/// E2: a gateway that is retired closes its idle connections and keeps none from then on.
+#[test]
+fn a_retired_gateway_keeps_no_connection() {
+    let application = Application::unix().start();
+    let gateway = gateway(&format!("{} max_connections=4 preset=plain", application.address()));
+    let fetch = || fetch(&gateway, Path::new("/x.php"), "", None).unwrap();
+    fetch();
+    fetch();
+    assert_eq!((application.connections(), application.open_connections()), (1, 1));
+    gateway.engine().retire();
+    application.wait_for_open_connections(0);
+    fetch();
+    application.wait_for_open_connections(0);
+    assert_eq!(application.connections(), 2);
+    application.assert_no_violations();
 }
 
 /// F12: restarts and recycled workers under load: no failed GET.

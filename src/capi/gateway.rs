@@ -83,6 +83,22 @@ pub unsafe extern "C" fn fcgate_gateway_free(gateway: *mut fcgate_gateway) {
     guard((), || unsafe { release(gateway) });
 }
 
+/// Closes a gateway's idle connections; none is kept from now on. For a process that ends as soon as what
+/// is under way has ended: its idle connections would hold workers of the application that its
+/// successor needs. Any thread.
+///
+/// # Safety
+/// `gateway` is NULL or a gateway.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_gateway_retire(gateway: *const fcgate_gateway) {
+    guard((), || {
+        // SAFETY: as this function's contract says.
+        if let Some(gateway) = unsafe { shared(gateway) } {
+            gateway.gateway.engine().retire();
+        }
+    });
+}
+
 /// Sets where log lines go, or with NULL that they go nowhere. A line that another thread is writing
 /// meanwhile may still go the old way.
 ///

@@ -15,7 +15,7 @@ use crate::pool::{Permit, Pool, PoolSettings};
 use std::fmt;
 use std::io;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -82,6 +82,7 @@ pub struct Engine {
     on_idle: OnceLock<Box<dyn Fn() + Send + Sync>>,
     keepers: Mutex<Vec<Weak<dyn KeepsIdle>>>,
     has_idle: AtomicBool,
+    retired: AtomicBool,
 }
 
 impl fmt::Debug for Engine {
@@ -120,7 +121,21 @@ impl Engine {
             on_idle: OnceLock::new(),
             keepers: Mutex::default(),
             has_idle: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
         })
+    }
+
+    /// Closes idle connections and keeps none from now on: the process is to end, and those of its
+    /// successor need the application's workers.
+    pub fn retire(&self) {
+        self.retired.store(true, SeqCst);
+        self.pools.iter().for_each(|pool| pool.close_idle(u64::MAX));
+        self.want_idle();
+    }
+
+    /// Whether it keeps no connection any more.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(SeqCst)
     }
 
     /// Has `call` called when a connection has become idle after [`Self::forget_idle`].
@@ -205,11 +220,15 @@ impl Engine {
 
     /// Lays a clean connection aside, or closes it where it may not be kept.
     pub fn check_in(&self, pool: &Pool<Link>, link: Box<Link>, permit: Permit, now: Duration) {
-        if link.is_worn(pool.settings(), now) {
+        if link.is_worn(pool.settings(), now) || self.is_retired() {
             drop(link);
             return pool.discard(permit);
         }
         pool.checkin(link, permit, clock::milliseconds(now));
+        // Another thread may have retired it since the look.
+        if self.is_retired() {
+            pool.close_idle(u64::MAX);
+        }
         // The upkeep is told once, not for each connection: waking its thread costs more than the
         // exchange itself.
         if !self.has_idle.load(Relaxed)

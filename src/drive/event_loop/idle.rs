@@ -23,7 +23,8 @@ impl EventLoop {
     ) {
         let pool = &self.engine.pools()[place];
         let has_room = self.sockets.borrow().resting(place) < pool.settings().max_idle as usize;
-        if link.is_worn(pool.settings(), now) || pool.has_waiters() || !has_room {
+        let is_free = has_room && !pool.has_waiters() && !self.engine.is_retired();
+        if link.is_worn(pool.settings(), now) || !is_free {
             socket.into_iter().for_each(|socket| self.unwatch(socket));
             return self.engine.check_in(pool, link, permit, now);
         }
@@ -56,10 +57,11 @@ impl EventLoop {
         }
     }
 
-    /// Gives up what others wait for.
+    /// Gives up what others wait for; all, when none is to be kept any more.
     pub(super) fn hand_over(&self) {
         let now = clock::now();
-        for (place, _) in self.engine.pools().iter().enumerate().filter(|(_, pool)| pool.has_waiters()) {
+        let all = self.engine.is_retired();
+        for (place, _) in self.engine.pools().iter().enumerate().filter(|(_, pool)| all || pool.has_waiters()) {
             self.surrender(place, now);
         }
     }
