@@ -68,8 +68,13 @@ LIGHTTPD_CONF = $(if $(LIGHTTPD_CONFDIR),$(LIGHTTPD_CONFDIR)/conf-available)
 # Its headers are in no package: its sources are fetched, of exactly that version.
 LIGHTTPD_SOURCE ?= $(TARGET_DIR)/lighttpd-$(LIGHTTPD_VERSION)
 
+# Debian's nginx-dev, or a source tree of nginx that was configured by the same words (NGINX_SRC=,
+# NGINX_CONFIGURE= its arguments); where there is neither, nginx's module is left out.
+NGINX_SRC ?= $(patsubst %/configure,%,$(wildcard /usr/share/nginx/src/configure))
+NGINX_MODULE := $(if $(NGINX_SRC),$(BUILD)/ngx_http_fcgate_module.so)
+
 .PHONY: all
-all: library check-header examples apache lighttpd ## the library, the check of its header, the C examples (the default)
+all: library check-header examples apache lighttpd nginx ## the library, the check of its header, the C examples (the default)
 
 .PHONY: library
 library: $(LIBRARY) ## build/libfcgate.so, build/libfcgate.a
@@ -157,10 +162,32 @@ $(BUILD)/lighttpd/mod_fcgate.so: $(LIGHTTPD_STAMP) $(LIGHTTPD_SOURCES) $(wildcar
 	$(CC) -std=gnu11 -shared -fPIC -fvisibility=hidden -Wall -Wextra -Werror $(LIGHTTPD_CFLAGS) $(CPPFLAGS) $(CFLAGS) \
 	    -Iinclude -o $@ $(LIGHTTPD_SOURCES) $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/..:$(LIBDIR)' -lfcgate
 
+.PHONY: nginx
+nginx: $(NGINX_MODULE) ## nginx's module: build/ngx_http_fcgate_module.so
+	@$(if $(NGINX_SRC),,echo "ngx_http_fcgate_module is left out: there is no source of nginx (Debian: nginx-dev)")
+
+# Configured as Debian's own nginx is, which loads no other; a source tree of one's own is configured by
+# NGINX_CONFIGURE, or as it comes. Nothing is written to that tree.
+NGINX_CONFIGURE ?= $(if $(NGINX_SRC),$(shell . $(NGINX_SRC)/conf_flags 2>/dev/null && echo "$${NGX_CONF_FLAGS[@]}"))
+NGINX_BUILD := $(abspath $(BUILD))/nginx
+
+$(NGINX_BUILD)/Makefile: modules/nginx/config
+	@mkdir -p $(@D)
+	cd $(NGINX_SRC) && FCGATE_LIBDIR='$(abspath $(BUILD))' ./configure \
+	    --with-cc-opt='-fPIC $(CPPFLAGS) $(CFLAGS)' --with-ld-opt='-fPIC $(LDFLAGS)' $(NGINX_CONFIGURE) \
+	    --add-dynamic-module='$(abspath modules/nginx)' --builddir='$(NGINX_BUILD)' >$(@D)/configure.log
+	@# The library is found beside the module, or where it is installed; configure's own shell would not let that through.
+	sed -i -e "s|-lfcgate|-lfcgate -Wl,-rpath,'\$$\$$ORIGIN:$(LIBDIR)'|" $@
+
+$(BUILD)/ngx_http_fcgate_module.so: $(wildcard modules/nginx/*.c modules/nginx/*.h) modules/settings.h $(HEADER) $(LIBRARY) \
+    $(if $(NGINX_SRC),$(NGINX_BUILD)/Makefile)
+	$(MAKE) -f $(NGINX_BUILD)/Makefile -C $(NGINX_SRC) modules
+	@cp -f $(NGINX_BUILD)/ngx_http_fcgate_module.so $@
+
 ##@ Trying
 
 .PHONY: demo
-demo: ## Apache before php-fpm: [SERVER=lighttpd|civetweb] [PORT=8080] [APP=bundled] [DEMO=check]
+demo: ## Apache before php-fpm: [SERVER=lighttpd|nginx|civetweb] [PORT=8080] [APP=bundled] [DEMO=check]
 	@SERVER='$(SERVER)' PORT='$(PORT)' APP='$(APP)' DEMO='$(DEMO)' MAKE='$(MAKE_COMMAND)' \
 	    TARGET_DIR='$(TARGET_DIR)' scripts/demo
 
@@ -171,6 +198,10 @@ demo-apache: $(APACHE_MODULE)
 .PHONY: demo-lighttpd
 demo-lighttpd: $(LIGHTTPD_MODULE)
 	@$(if $(LIGHTTPD_VERSION),:,echo "the demo needs lighttpd (Debian: lighttpd)" >&2; exit 1)
+
+.PHONY: demo-nginx
+demo-nginx: $(NGINX_MODULE)
+	@$(if $(NGINX_SRC),:,echo "the demo needs the source of nginx (Debian: nginx-dev)" >&2; exit 1)
 
 .PHONY: demo-civetweb
 demo-civetweb: $(if $(NO_CIVETWEB),,$(BUILD)/civetweb_server)
@@ -255,7 +286,7 @@ install: $(LIBRARY) $(HEADER) ## the library and the servers' modules: [PREFIX=/
 	    packaging/fcgate.pc.in >'$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
 	chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
-	@$(MAKE) install-apache install-lighttpd
+	@$(MAKE) install-apache install-lighttpd install-nginx
 
 # The module, if it was built; and for Debian's a2enmod its two files. A fcgate.conf that somebody
 # has changed stays as it is. Who may install the library only (into a PREFIX of his own) does that.
@@ -313,9 +344,45 @@ install-lighttpd:
 	fi; \
 	echo "To have the module loaded: lighty-enable-mod fcgate"
 
+# nginx's own directories, as it was built; for Debian the file by which it is loaded, too.
+NGINX ?= $(firstword $(shell command -v nginx) $(wildcard /usr/sbin/nginx /usr/local/sbin/nginx))
+nginx_word = $(if $(NGINX),$(shell $(NGINX) -V 2>&1 | tr ' ' '\n' | sed -n 's/^--$(1)=//p'))
+NGINX_MODULESDIR ?= $(call nginx_word,modules-path)
+NGINX_CONFDIR ?= $(patsubst %/,%,$(dir $(call nginx_word,conf-path)))
+NGINX_AVAILABLE ?= $(if $(wildcard $(NGINX_CONFDIR)/modules-enabled),/usr/share/nginx/modules-available)
+
+.PHONY: install-nginx
+install-nginx:
+	@modules='$(DESTDIR)$(NGINX_MODULESDIR)'; conf='$(DESTDIR)$(NGINX_CONFDIR)/conf.d'; \
+	available='$(DESTDIR)$(NGINX_AVAILABLE)'; \
+	if [ -z '$(NGINX_MODULESDIR)' ] || [ ! -e $(BUILD)/ngx_http_fcgate_module.so ]; then exit 0; fi; \
+	if [ -z '$(DESTDIR)' ] && [ -d "$$modules" ] && [ ! -w "$$modules" ]; then \
+	    echo "ngx_http_fcgate_module is left out: $$modules can't be written to"; exit 0; \
+	fi; \
+	set -x; \
+	install -d "$$modules"; \
+	install -m 755 $(BUILD)/ngx_http_fcgate_module.so "$$modules/ngx_http_fcgate_module.so"; \
+	{ set +x; } 2>/dev/null; \
+	if [ -z '$(NGINX_AVAILABLE)' ] || [ -z '$(NGINX_CONFDIR)' ]; then \
+	    echo "To have it loaded, write at the top of nginx.conf:"; \
+	    sed -e 's|@NGINX_MODULESDIR@|$(NGINX_MODULESDIR)|' modules/nginx/mod-http-fcgate.conf; \
+	    exit 0; \
+	fi; \
+	install -d "$$conf" "$$available"; \
+	sed -e 's|@NGINX_MODULESDIR@|$(NGINX_MODULESDIR)|' modules/nginx/mod-http-fcgate.conf >"$$available/mod-http-fcgate.conf"; \
+	chmod 644 "$$available/mod-http-fcgate.conf"; \
+	rm -f "$$conf/fcgate.conf.new"; \
+	if [ -e "$$conf/fcgate.conf" ] && ! cmp -s modules/nginx/fcgate.conf "$$conf/fcgate.conf"; then \
+	    install -m 644 modules/nginx/fcgate.conf "$$conf/fcgate.conf.new"; \
+	    echo "$$conf/fcgate.conf was changed and stays; the one of this version is fcgate.conf.new beside it"; \
+	else \
+	    install -m 644 modules/nginx/fcgate.conf "$$conf/fcgate.conf"; \
+	fi; \
+	echo "To have nginx load the module: ln -s $(NGINX_AVAILABLE)/mod-http-fcgate.conf $(NGINX_CONFDIR)/modules-enabled/50-mod-http-fcgate.conf"
+
 .PHONY: uninstall
 uninstall: ## remove what install put there, with the same variables
-	@$(MAKE) uninstall-apache uninstall-lighttpd
+	@$(MAKE) uninstall-apache uninstall-lighttpd uninstall-nginx
 	rm -f '$(DESTDIR)$(LIBDIR)/$(REAL)' '$(DESTDIR)$(LIBDIR)/$(SONAME)' '$(DESTDIR)$(LIBDIR)/libfcgate.so' \
 	    '$(DESTDIR)$(LIBDIR)/libfcgate.a' '$(DESTDIR)$(INCLUDEDIR)/fcgate.h' '$(DESTDIR)$(PKGCONFIGDIR)/fcgate.pc'
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" -eq 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
@@ -354,6 +421,25 @@ uninstall-lighttpd:
 	        (set -x; rm -f "$$conf/$$file"); \
 	    else \
 	        echo "$$conf/$$file was changed and stays"; \
+	    fi; \
+	fi
+
+# The link by which it is loaded goes too: nginx does not start with one that leads nowhere.
+.PHONY: uninstall-nginx
+uninstall-nginx:
+	@modules='$(DESTDIR)$(NGINX_MODULESDIR)'; conf='$(DESTDIR)$(NGINX_CONFDIR)'; \
+	if [ -n '$(NGINX_MODULESDIR)' ] && [ -e "$$modules/ngx_http_fcgate_module.so" ]; then \
+	    (set -x; rm -f "$$modules/ngx_http_fcgate_module.so"); \
+	fi; \
+	if [ -n '$(NGINX_AVAILABLE)' ] && [ -n '$(NGINX_CONFDIR)' ]; then \
+	    rm -f '$(DESTDIR)$(NGINX_AVAILABLE)/mod-http-fcgate.conf' "$$conf/modules-enabled/50-mod-http-fcgate.conf" \
+	        "$$conf/conf.d/fcgate.conf.new"; \
+	    if [ -e "$$conf/conf.d/fcgate.conf" ]; then \
+	        if cmp -s modules/nginx/fcgate.conf "$$conf/conf.d/fcgate.conf"; then \
+	            (set -x; rm -f "$$conf/conf.d/fcgate.conf"); \
+	        else \
+	            echo "$$conf/conf.d/fcgate.conf was changed and stays"; \
+	        fi; \
 	    fi; \
 	fi
 

@@ -2,6 +2,7 @@
 //! nor leak.
 
 use fcgate_kit::load::Over;
+use fcgate_kit::valgrind::Valgrind;
 use fcgate_kit::{Apache, Application, Client, Directory, Gate, Mpm, PhpFpm, Reply, Request, Response};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -230,81 +231,23 @@ fn a_killed_child_holds_nobody_up() {
 
 // ---- under valgrind ----
 
-/// What valgrind found in one process.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Findings {
-    /// Errors and blocks definitely lost with a frame of ours, as it tells them.
-    ours: Vec<String>,
-    /// Whether the process ended by itself.
-    is_finished: bool,
-}
-
-/// The texts between tags of this name.
-fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let texts: Vec<&str> =
-        xml.split(&open[..]).skip(1).filter_map(|rest| rest.split(&close[..]).next()).collect();
-    texts.into_iter()
-}
-
-fn findings(xml: &str) -> Findings {
-    let is_ours = |error: &&str| {
-        let mut objects = elements(error, "obj");
-        objects.any(|object| object.contains("mod_fcgate.so") || object.contains("libfcgate.so"))
-    };
-    let ours = elements(xml, "error").filter(is_ours).map(str::to_owned).collect();
-    Findings { ours, is_finished: elements(xml, "state").any(|state| state == "FINISHED") }
-}
-
-/// Errors of fcgate's own are told from those of others.
-#[test]
-fn valgrinds_findings_are_read() {
-    let error = |object| {
-        format!("<error><kind>InvalidRead</kind><stack><frame><obj>{object}</obj></frame></stack></error>")
-    };
-    let xml = error("/x/libfcgate.so.0")
-        + &error("/usr/lib/libapr-1.so.0")
-        + "<status><state>FINISHED</state></status>";
-    let findings = findings(&xml);
-    assert!(findings.is_finished);
-    assert_eq!(findings.ours.len(), 1);
-}
-
 /// Three graceful restarts under some load with valgrind: no invalid access of ours, nothing of ours lost.
 #[test]
 fn graceful_restarts_leak_nothing() {
     let _alone = alone();
-    let logs = Directory::new();
+    let valgrind = Valgrind::default();
     let php = PhpFpm::unix().children(2).start();
-    // valgrind tells objects in XML only, and of modules that were unloaded only where it is to keep them.
     let mut apache = with_generations(Mpm::Worker, &php)
         .config(
             "StartServers 1\nThreadsPerChild 4\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8",
         )
-        .wrapped([
-            "valgrind".to_owned(),
-            "--leak-check=full".to_owned(),
-            "--show-leak-kinds=definite".to_owned(),
-            "--errors-for-leak-kinds=none".to_owned(),
-            "--trace-children=yes".to_owned(),
-            "--child-silent-after-fork=no".to_owned(),
-            "--keep-debuginfo=yes".to_owned(),
-            "--num-callers=40".to_owned(),
-            "--xml=yes".to_owned(),
-            format!("--xml-file={}", logs.join("valgrind.%p").display()),
-        ])
+        .wrapped(valgrind.words())
         .start();
     let (answered, failures) = restart_under_load(&mut apache, &LIGHT_LOAD);
     assert!(failures.is_empty(), "{answered} answered, then {failures:?}\n{}", apache.log());
     apache.process().signal(libc::SIGTERM);
     apache.process().wait();
-    let mut finished = 0;
-    for log in fs::read_dir(logs.path()).unwrap() {
-        let path = log.unwrap().path();
-        let found = findings(&fs::read_to_string(&path).unwrap());
-        assert!(found.ours.is_empty(), "{}: {}", path.display(), found.ours.join("\n"));
-        finished += usize::from(found.is_finished);
-    }
+    let finished = valgrind.assert_clean();
     // The parent, and a child of each generation.
     assert!(
         finished >= LIGHT_LOAD.restarts + 2,

@@ -45,6 +45,39 @@ fn the_lighttpd_page_tells_the_lines() {
     has_part("docs/lighttpd.md", &fcgate::config::document::lighttpd());
 }
 
+/// The page of nginx's directives is the code's.
+#[test]
+fn the_nginx_page_tells_the_directives() {
+    has_part("docs/nginx.md", &fcgate::config::document::nginx());
+}
+
+/// The page of nginx and its module know the same directives and variables.
+#[test]
+fn every_directive_of_nginx_is_explained() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/nginx.md")).unwrap();
+    let source = |name: &str| {
+        std::fs::read_to_string(root.join(format!("modules/nginx/ngx_http_fcgate_{name}.c"))).unwrap()
+    };
+    let listed = |text: &str, before: &str| {
+        let names = text.split(before).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let directives = source("directives");
+    let known: Vec<String> =
+        ["    DIRECTIVE(\"", "REFUSED(\""].iter().flat_map(|before| listed(&directives, before)).collect();
+    assert!(known.len() > 40, "{known:?}");
+    for name in known {
+        assert!(
+            page.contains(&format!("`fcgate_{name}`")) || page.contains(&format!("### fcgate_{name}\n")),
+            "{name}"
+        );
+    }
+    for name in listed(&source("variables"), "    VARIABLE(\"") {
+        assert!(page.contains(&format!("`$fcgate_{name}`")), "{name}");
+    }
+}
+
 /// The page of errors is the code's.
 #[test]
 fn the_page_of_errors_tells_every_error() {

@@ -64,42 +64,55 @@ const NOT_IN_APACHE: [&str; 3] = ["document_root", "index", "extension"];
 /// What a .htaccess file may have of them.
 const IN_HTACCESS: [&str; 2] = ["preset", "error_override"];
 
+/// A setting's value in the syntax line of a page of directives.
+fn syntax(setting: &Setting) -> String {
+    let (kind, range) = (setting.kind().name(), setting.range());
+    match kind {
+        "flag" | "choice" => range.replace(", ", "\\|"),
+        "count" => format!("NUMBER ({range})"),
+        "size" => format!("SIZE ({range})"),
+        "time" => format!("TIME ({range})"),
+        "pair" => "PATH PATH".into(),
+        "path" => "PATH".into(),
+        _ => "TEXT".into(),
+    }
+}
+
+/// One directive's part of such a page.
+fn part(directive: &str, end: &str, setting: &Setting, default: &str, context: &str) -> String {
+    let default = match default {
+        "" => "none".into(),
+        own if own.contains('`') => own.to_owned(),
+        default => format!("`{default}`"),
+    };
+    format!(
+        "### {directive}\n\n{}\n\n| | |\n|---|---|\n| Syntax | {directive} {}{end} |\n| Default | {default} |\n\
+         | Context | {context} |\n\n",
+        setting.help,
+        syntax(setting)
+    )
+}
+
 /// The directives of Apache's module that stand for settings, as a part of its page in the docs.
 pub fn apache() -> String {
-    let mut text = String::new();
-    for setting in SETTINGS.iter().filter(|setting| !NOT_IN_APACHE.contains(&setting.name)) {
-        let Setting { name, default, help, .. } = setting;
-        let (kind, range) = (setting.kind().name(), setting.range());
-        let value = match kind {
-            "flag" | "choice" => range.replace(", ", "\\|"),
-            "count" => format!("NUMBER ({range})"),
-            "size" => format!("SIZE ({range})"),
-            "time" => format!("TIME ({range})"),
-            "pair" => "PATH PATH".into(),
-            "path" => "PATH".into(),
-            _ => "TEXT".into(),
-        };
-        let default = match (*name, *default) {
-            ("head_timeout" | "read_timeout", _) => "Apache's `Timeout`".into(),
-            (_, "") => "none".into(),
-            (_, default) => format!("`{default}`"),
+    let of_apache = SETTINGS.iter().filter(|setting| !NOT_IN_APACHE.contains(&setting.name));
+    let one = |setting: &Setting| {
+        let name = setting.name;
+        let default = match name {
+            "head_timeout" | "read_timeout" => "Apache's `Timeout`",
+            _ => setting.default,
         };
         let context = match setting.scope() {
             Scope::Pool => format!("`<FcgateBalancer>`; on a pool's line as `{name}=`"),
             Scope::Balancer => "`<FcgateBalancer>`".into(),
-            Scope::Route if IN_HTACCESS.contains(name) => {
+            Scope::Route if IN_HTACCESS.contains(&name) => {
                 "server, virtual host, section, .htaccess (FileInfo); `<FcgateBalancer>`".into()
             }
             Scope::Route => "server, virtual host, section; `<FcgateBalancer>`".into(),
         };
-        let directive = format!("Fcgate{}", camel_case(name));
-        let _ = writeln!(
-            text,
-            "### {directive}\n\n{help}\n\n| | |\n|---|---|\n| Syntax | {directive} {value} |\n| Default | {default} |\n\
-             | Context | {context} |\n"
-        );
-    }
-    text
+        part(&format!("Fcgate{}", camel_case(name)), "", setting, default, &context)
+    };
+    of_apache.map(one).collect()
 }
 
 /// Settings that lighttpd has under names of its own.
@@ -150,6 +163,29 @@ pub fn lighttpd() -> String {
     text
 }
 
+/// Settings that nginx has under a name of its own.
+const NOT_IN_NGINX: [&str; 3] = ["document_root", "request_memory", "spool_directory"];
+/// Settings that make sense on a pool's own line only.
+const OF_ONE_POOL: [&str; 2] = ["weight", "backup"];
+
+/// The directives of nginx's module that stand for settings, as a part of its page in the docs.
+pub fn nginx() -> String {
+    let of_nginx = SETTINGS.iter().filter(|setting| !NOT_IN_NGINX.contains(&setting.name));
+    let one = |setting: &Setting| {
+        let name = setting.name;
+        let context = match setting.scope() {
+            Scope::Pool if OF_ONE_POOL.contains(&name) => format!("a pool's line, as `{name}=`"),
+            Scope::Pool => format!(
+                "`fcgate_balancer`, as `{name}`; a pool's line, as `{name}=`; http, server, location, for addresses in `fcgate_pass`"
+            ),
+            Scope::Balancer => format!("`fcgate_balancer`, as `{name}`"),
+            Scope::Route => format!("http, server, location, if in location; `fcgate_balancer`, as `{name}`"),
+        };
+        part(&format!("fcgate_{name}"), ";", setting, setting.default, &context)
+    };
+    of_nginx.map(one).collect()
+}
+
 /// As the inside of a C string.
 fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', "\\\"")
@@ -191,6 +227,16 @@ mod tests {
         assert!(text.contains("| Syntax | fcgate.preset = \"php\"\\|\"plain\"\\|\"script\" |"));
         assert!(text.contains("### \"max_connections\"\n"));
         assert!(!text.contains("### fcgate.document_root"));
+    }
+
+    /// Every setting is a directive of nginx, or nginx has it under a name of its own.
+    #[test]
+    fn nginx_has_every_setting_but_its_own() {
+        let text = nginx();
+        assert_eq!(text.matches("### fcgate_").count(), SETTINGS.len() - NOT_IN_NGINX.len());
+        assert!(text.contains("| Syntax | fcgate_head_timeout TIME (1ms to 1d); |\n| Default | `60s` |"));
+        assert!(text.contains("| Syntax | fcgate_preset php\\|plain\\|script; |"));
+        assert!(text.contains("| Context | a pool's line, as `weight=` |"));
     }
 
     /// Every setting has one line in the modules' header, in C's spelling.

@@ -61,7 +61,8 @@ impl EventLoop {
     pub(super) fn hand_over(&self) {
         let now = clock::now();
         let all = self.engine.is_retired();
-        for (place, _) in self.engine.pools().iter().enumerate().filter(|(_, pool)| all || pool.has_waiters()) {
+        for (place, _) in self.engine.pools().iter().enumerate().filter(|(_, pool)| all || pool.has_waiters())
+        {
             self.surrender(place, now);
         }
     }
