@@ -3,6 +3,7 @@
 use crate::Effort;
 use crate::apache;
 use crate::load::responder;
+use crate::loops;
 use crate::report::Result;
 use fcgate::cgi::ResponseHead;
 use fcgate::config::Config;
@@ -64,7 +65,7 @@ impl Host for Count {
 
 /// A gateway for one pool.
 pub fn gateway(address: &str, connections: usize) -> Gateway {
-    let line = format!("{address} max_connections={connections} script_exists=off");
+    let line = format!("{address} max_connections={connections} max_idle={connections} script_exists=off");
     let config = Config::from_line(&line).expect("a line of ours is right");
     Gateway::new(Arc::new(config.freeze().expect("and a whole configuration")), None).expect("a gateway")
 }
@@ -117,13 +118,13 @@ pub fn exchange(count: usize) {
 }
 
 /// Nanoseconds that this thread has run.
-fn own_time() -> u64 {
+pub fn own_time() -> u64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
 /// The bytes of a request of ours, and how many an answer has, seen from a peer of the library.
-fn bytes_of_an_exchange(directory: &Directory, address: &str) -> (Vec<u8>, usize) {
+pub fn bytes_of_an_exchange(directory: &Directory, address: &str) -> (Vec<u8>, usize) {
     let socket = directory.join("peer.sock");
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
     let path = address.trim_start_matches("unix:").to_owned();
@@ -187,15 +188,15 @@ pub fn sequential(effort: Effort) -> Vec<Result> {
 }
 
 /// How much more `exchange` takes of something for another thousand exchanges, each.
-fn for_each(measure: impl Fn(usize) -> f64) -> f64 {
+pub fn for_each(measure: impl Fn(usize) -> f64) -> f64 {
     (measure(1500) - measure(500)) / 1000.0
 }
 
-fn own_program(tool: &str, arguments: &[&str], count: usize) -> String {
+pub fn own_program(tool: &str, arguments: &[&str], command: &str, count: usize) -> String {
     let output = Command::new(tool)
         .args(arguments)
         .arg(std::env::current_exe().expect("a program knows where it is"))
-        .args(["exchange", &count.to_string()])
+        .args([command, &count.to_string()])
         .stdout(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("{tool}: {error}"));
@@ -205,11 +206,16 @@ fn own_program(tool: &str, arguments: &[&str], count: usize) -> String {
 /// P7: system calls of an exchange.
 pub fn system_calls(effort: Effort) -> Vec<Result> {
     let calls = for_each(|count| {
-        let text =
-            own_program("strace", &["-c", "-e", "trace=sendmsg,recvfrom,poll,read,write,futex"], count);
+        let text = own_program(
+            "strace",
+            &["-c", "-e", "trace=sendmsg,recvfrom,poll,read,write,futex"],
+            "exchange",
+            count,
+        );
         apache::calls_of(&text)
     });
     let mut results = vec![Result::alone("P7", "Library: system calls of an exchange", "calls", 2.1, calls)];
+    results.push(loops::system_calls());
     results.extend(apache::system_calls(effort));
     results
 }
@@ -218,7 +224,7 @@ pub fn system_calls(effort: Effort) -> Vec<Result> {
 pub fn instructions(_: Effort) -> Vec<Result> {
     let instructions = for_each(|count| {
         let out = "--callgrind-out-file=/dev/null";
-        let text = own_program("valgrind", &["--tool=callgrind", out], count);
+        let text = own_program("valgrind", &["--tool=callgrind", out], "exchange", count);
         let line = text.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, number)| number);
         line.and_then(|number| number.trim().parse().ok()).unwrap_or(f64::NAN)
     });

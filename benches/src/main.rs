@@ -1,8 +1,9 @@
 //! fcgate measured beside its peers, in interleaved rounds.
 //!
 //! ```text
-//! fcgate-bench [MARK...]        all marks, or these: P1 P2 P3 P5 P7 P8 P9 P11 P12
+//! fcgate-bench [MARK...]        all marks, or these: P1 P2 P3 P5 to P13
 //! fcgate-bench exchange N       N exchanges with the responder, for a profiler
+//! fcgate-bench multiplex N      so many on one connection in an event loop, 64 in flight
 //! ```
 //!
 //! `ROUNDS` (5) and `TIME` (seconds of each round, 2) in the environment. The results go to the screen,
@@ -12,6 +13,7 @@ mod apache;
 mod library;
 mod lighttpd;
 mod load;
+mod loops;
 mod memory;
 mod micro;
 mod report;
@@ -41,24 +43,31 @@ impl Effort {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [command, count] = &arguments[..]
-        && command == "exchange"
+        && let Ok(count) = count.parse()
     {
-        library::exchange(count.parse().unwrap_or(1000));
+        match command.as_str() {
+            "exchange" => library::exchange(count),
+            "multiplex" => loops::multiplex(count),
+            _ => return ExitCode::FAILURE,
+        }
         return ExitCode::SUCCESS;
     }
     let wants = |mark: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == mark);
     let effort = Effort::from_environment();
     let mut results: Vec<Result> = Vec::new();
-    let marks: [(&str, Measure); 9] = [
+    let marks: [(&str, Measure); 12] = [
         ("P1", apache::against_proxy),
         ("P2", apache::against_fcgid),
         ("P3", lighttpd::against_fastcgi),
         ("P5", library::sequential),
+        ("P6", loops::many),
         ("P7", library::system_calls),
         ("P8", library::instructions),
         ("P9", micro::protocol),
+        ("P10", loops::in_flight),
         ("P11", memory::live),
         ("P12", micro::pools),
+        ("P13", loops::idle),
     ];
     for (mark, measure) in marks {
         if wants(mark) {

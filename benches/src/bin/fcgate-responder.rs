@@ -86,6 +86,9 @@ fn wanted(params: &[u8]) -> usize {
 fn serve(mut stream: UnixStream) {
     let mut answers: HashMap<usize, Answer> = HashMap::new();
     let mut room = vec![0; ROOM];
+    // Requests that come together are answered together.
+    let mut out: Vec<u8> = Vec::new();
+    let mut last = false;
     let (mut start, mut end) = (0, 0);
     let (mut keep, mut bytes, mut asked) = (false, 100, false);
     loop {
@@ -103,14 +106,17 @@ fn serve(mut stream: UnixStream) {
                 }
                 RecordType::STDIN if content.is_empty() => {
                     let answer = answers.entry(bytes).or_insert_with(|| Answer::new(bytes));
-                    if stream.write_all(answer.to(header.request_id)).is_err() || !keep {
-                        return;
-                    }
+                    out.extend_from_slice(answer.to(header.request_id));
+                    last |= !keep;
                 }
                 _ => {}
             }
             start += length;
         }
+        if !out.is_empty() && (stream.write_all(&out).is_err() || last) {
+            return;
+        }
+        out.clear();
         room.copy_within(start..end, 0);
         (start, end) = (0, end - start);
         match stream.read(&mut room[end..]) {
