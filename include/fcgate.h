@@ -332,21 +332,6 @@
 #define FCGATE_FLUSH_OFF 3
 
 /*
- `preset = php`: the path is split after its script.
- */
-#define FCGATE_PRESET_PHP 1
-
-/*
- `preset = plain`: there is no script.
- */
-#define FCGATE_PRESET_PLAIN 2
-
-/*
- `preset = script`: one script answers every path.
- */
-#define FCGATE_PRESET_SCRIPT 3
-
-/*
  The pool answers.
  */
 #define FCGATE_POOL_UP 1
@@ -686,21 +671,9 @@ typedef struct {
      */
     uint32_t flush;
     /*
-     1 if the application may finish a request whose client is gone.
-     */
-    uint32_t ignore_client_abort;
-    /*
-     FCGATE_PRESET_PHP, FCGATE_PRESET_PLAIN or FCGATE_PRESET_SCRIPT.
-     */
-    uint32_t preset;
-    /*
      0.
      */
     uint32_t reserved;
-    /*
-     How many bytes of a response are read ahead of a client that does not take them yet.
-     */
-    uint64_t response_memory;
     /*
      The largest request body, in bytes; 0: no limit.
      */

@@ -5,7 +5,6 @@ use super::boundary::{fill, guard, shared};
 use super::config::{fcgate_route, route_of};
 use super::error::{FCGATE_E_ARGUMENT, FCGATE_E_NAME, FCGATE_E_PANIC, FCGATE_OK};
 use super::gateway::fcgate_gateway;
-use crate::cgi::Preset;
 use crate::config::{Flush, RequestBody, RouteSettings};
 
 /// `request_body = spool`: the host takes the whole body before it starts the exchange.
@@ -20,13 +19,6 @@ pub const FCGATE_FLUSH_ON: u32 = 2;
 /// `flush = off`: as the host's own buffers have it.
 pub const FCGATE_FLUSH_OFF: u32 = 3;
 
-/// `preset = php`: the path is split after its script.
-pub const FCGATE_PRESET_PHP: u32 = 1;
-/// `preset = plain`: there is no script.
-pub const FCGATE_PRESET_PLAIN: u32 = 2;
-/// `preset = script`: one script answers every path.
-pub const FCGATE_PRESET_SCRIPT: u32 = 3;
-
 /// What a route says of what the host itself does. Set `struct_size` to
 /// `sizeof(fcgate_route_info)` before the call.
 #[repr(C)]
@@ -37,14 +29,8 @@ pub struct fcgate_route_info {
     pub request_body: u32,
     /// FCGATE_FLUSH_AUTO, FCGATE_FLUSH_ON or FCGATE_FLUSH_OFF.
     pub flush: u32,
-    /// 1 if the application may finish a request whose client is gone.
-    pub ignore_client_abort: u32,
-    /// FCGATE_PRESET_PHP, FCGATE_PRESET_PLAIN or FCGATE_PRESET_SCRIPT.
-    pub preset: u32,
     /// 0.
     pub reserved: u32,
-    /// How many bytes of a response are read ahead of a client that does not take them yet.
-    pub response_memory: u64,
     /// The largest request body, in bytes; 0: no limit.
     pub max_body_bytes: u64,
 }
@@ -62,14 +48,7 @@ impl fcgate_route_info {
                 Flush::On => FCGATE_FLUSH_ON,
                 Flush::Off => FCGATE_FLUSH_OFF,
             },
-            ignore_client_abort: u32::from(settings.ignore_client_abort),
-            preset: match settings.environment.preset {
-                Preset::Php => FCGATE_PRESET_PHP,
-                Preset::Plain => FCGATE_PRESET_PLAIN,
-                Preset::Script => FCGATE_PRESET_SCRIPT,
-            },
             reserved: 0,
-            response_memory: settings.response_memory,
             max_body_bytes: settings.max_body_bytes,
         }
     }
@@ -123,18 +102,11 @@ mod tests {
     fn a_host_learns_what_a_route_asks_of_it() {
         let info = told(c"a:1");
         assert_eq!((info.request_body, info.flush), (FCGATE_BODY_SPOOL, FCGATE_FLUSH_AUTO));
-        assert_eq!((info.ignore_client_abort, info.response_memory), (0, 1 << 20));
-        let info = told(c"a:1 request_body=stream flush=on ignore_client_abort=on response_memory=64k");
+        assert_eq!(info.max_body_bytes, 0);
+        let info = told(c"a:1 request_body=stream flush=on max_body_bytes=64k");
         assert_eq!((info.request_body, info.flush), (FCGATE_BODY_STREAM, FCGATE_FLUSH_ON));
-        assert_eq!((info.ignore_client_abort, info.response_memory), (1, 64 << 10));
+        assert_eq!(info.max_body_bytes, 64 << 10);
         assert_eq!(told(c"a:1 flush=off").flush, FCGATE_FLUSH_OFF);
-        for (line, preset) in [
-            (c"a:1", FCGATE_PRESET_PHP),
-            (c"a:1 preset=plain", FCGATE_PRESET_PLAIN),
-            (c"a:1 script=/srv/a.php", FCGATE_PRESET_SCRIPT),
-        ] {
-            assert_eq!(told(line).preset, preset, "{line:?}");
-        }
         let mut info = info;
         // SAFETY: the pointer is valid for the call.
         let status = unsafe { fcgate_gateway_route_info(null(), null(), &raw mut info) };
