@@ -15,6 +15,7 @@ use fcgate::gateway::Gateway;
 use fcgate_kit::Directory;
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -116,7 +117,7 @@ impl Events for One {
         panic!("a request of ours is refused: {error}");
     }
 
-    fn end(&self, exchange: &Exchange, _: &str, _: &str) {
+    fn end(&self, exchange: &Exchange, _: &dyn Display, _: &dyn Fn() -> String) {
         assert!(exchange.failure().is_none(), "{:?}", exchange.failure());
         let load = &self.0;
         load.in_flight.set(load.in_flight.get() - 1);

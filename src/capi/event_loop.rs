@@ -18,6 +18,7 @@ use crate::drive::{Engine, Route, StartError};
 use crate::exchange::Exchange;
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
+use std::fmt::Display;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -172,7 +173,7 @@ impl Looped {
 
     pub(super) fn info(&self) -> Option<fcgate_info> {
         if let Some(key) = self.key.get() {
-            return self.own.inspect(key, |exchange, address| info::of(exchange, &address));
+            return self.own.inspect(key, |exchange, address| info::of(exchange, address));
         }
         let last = self.last.take()?;
         // SAFETY: a plain C structure, copied.
@@ -235,9 +236,9 @@ impl Events for CEvents {
         }
     }
 
-    fn end(&self, exchange: &Exchange, address: &str, script: &str) {
+    fn end(&self, exchange: &Exchange, address: &dyn Display, script: &dyn Fn() -> String) {
         self.key.set(None);
-        self.last.set(Some(Box::new(info::of(exchange, &address))));
+        self.last.set(Some(Box::new(info::of(exchange, address))));
         let error = info::error_of(exchange, &self.engine, self.route, address, script).unwrap_or_default();
         if let Some(call) = self.events.end {
             // SAFETY: as above; the error is lent until the call returns.

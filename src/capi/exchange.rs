@@ -57,8 +57,8 @@ impl Pulled {
                 .pull
                 .exchange()
                 .and_then(|own| {
-                    let script = String::from_utf8_lossy(own.scratch.environment.script()).into_owned();
-                    info::error_of(&own.scratch.exchange, &self.engine, self.route, &self.address(), &script)
+                    let script = || String::from_utf8_lossy(own.scratch.environment.script()).into_owned();
+                    info::error_of(&own.scratch.exchange, &self.engine, self.route, &self.address(), script)
                 })
                 .unwrap_or_else(|| failed(FCGATE_E_STATE, "the exchange was given up")),
         }

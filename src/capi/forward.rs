@@ -185,11 +185,8 @@ pub unsafe extern "C" fn fcgate_forward(
             // SAFETY: as this function's contract says.
             unsafe { fill(info, &info::of(exchange, address)) };
         }
-        if exchange.failure().is_none() {
-            return Ok(());
-        }
-        let script = start::script(&over.scratch, start::target(&request.request));
-        info::error_of(exchange, engine, route, &address.to_string(), &script).map_or(Ok(()), Err)
+        let script = || start::script(&over.scratch, start::target(&request.request));
+        info::error_of(exchange, engine, route, address, script).map_or(Ok(()), Err)
     };
     // SAFETY: as this function's contract says.
     unsafe { answer(error, body) }

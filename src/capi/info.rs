@@ -83,13 +83,14 @@ pub(super) fn error_of(
     exchange: &Exchange,
     engine: &Engine,
     route: crate::drive::Route,
-    address: &str,
-    script: &str,
+    address: &dyn std::fmt::Display,
+    script: impl Fn() -> String,
 ) -> Option<Box<fcgate_error>> {
     let failure = exchange.failure()?;
+    let address = &address.to_string();
     let limits = Limits::from(engine.settings(route));
     let name = engine.balancer_name(route.balancer);
-    let line = report::failure(failure, name, address, script, &limits, exchange.retries());
+    let line = report::failure(failure, name, address, &script(), &limits, exchange.retries());
     let mut error = failed(failure.cause as i32, &line);
     error.sys_errno = failure.errno;
     error.phase = failure.phase as u32;

@@ -4,6 +4,7 @@ use crate::cgi::ResponseHead;
 use crate::drive::start::StartError;
 use crate::exchange::Exchange;
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub trait Events {
     /// The request was not sent, because of its body: the last call.
     fn refused(&self, error: &StartError);
     /// The exchange is over: the last call.
-    fn end(&self, exchange: &Exchange, address: &str, script: &str);
+    fn end(&self, exchange: &Exchange, address: &dyn Display, script: &dyn Fn() -> String);
 }
 
 /// What the host asked for, perhaps from within a callback.

@@ -25,9 +25,9 @@ use super::routes::Route;
 use super::scratch::Lease;
 use super::start::{self, StartError};
 use crate::exchange::Exchange;
-use crate::os::clock;
 use crate::os::event::Event;
 use crate::os::socket::Stream;
+use crate::os::{Address, clock};
 use host::Control;
 use shared::{Seat, Shared};
 use sockets::{Owner, Sockets};
@@ -360,16 +360,16 @@ impl EventLoop {
     }
 
     /// Looks into an exchange that waits.
-    pub fn inspect<T>(&self, key: Key, look: impl FnOnce(&Exchange, &str) -> T) -> Option<T> {
+    pub fn inspect<T>(&self, key: Key, look: impl FnOnce(&Exchange, &Address) -> T) -> Option<T> {
         let (key, slot) = self.take(key)?;
         let address = self.address(&slot);
-        let answer = look(&slot.lease.exchange, &address);
+        let answer = look(&slot.lease.exchange, address);
         self.put_back(key, slot);
         Some(answer)
     }
 
-    fn address(&self, slot: &Slot) -> String {
-        self.engine.pool(slot.attempt.balancer, slot.lease.exchange.pool()).address().to_string()
+    fn address(&self, slot: &Slot) -> &Address {
+        self.engine.pool(slot.attempt.balancer, slot.lease.exchange.pool()).address()
     }
 
     fn control(&self, key: Key) -> Option<Rc<Control>> {

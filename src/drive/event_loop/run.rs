@@ -291,11 +291,9 @@ impl EventLoop {
     }
 
     pub(super) fn tell_end(&self, key: Key, slot: Box<Slot>) {
-        let script = start::script(&slot.lease, start::target(&slot.request));
-        report_end(&self.engine, slot.route, &slot.lease.exchange, || script.clone());
-        let address = self.address(&slot);
-        let events = Rc::clone(&slot.events);
-        events.end(&slot.lease.exchange, &address, &script);
+        let script = || start::script(&slot.lease, start::target(&slot.request));
+        report_end(&self.engine, slot.route, &slot.lease.exchange, script);
+        slot.events.end(&slot.lease.exchange, self.address(&slot), &script);
         self.forget(key, slot);
     }
 }

@@ -8,6 +8,7 @@ use fcgate::exchange::{Cause, Exchange};
 use fcgate::gateway::Gateway;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -87,7 +88,7 @@ impl Events for Shared {
         panic!("a request of ours is refused: {error}");
     }
 
-    fn end(&self, exchange: &Exchange, _: &str, _: &str) {
+    fn end(&self, exchange: &Exchange, _: &dyn Display, _: &dyn Fn() -> String) {
         self.0.cause.set(exchange.failure().map(|failure| failure.cause));
         self.0.retries.set(exchange.retries());
         self.0.ended.set(true);
