@@ -136,10 +136,12 @@ fn the_whole_example_loads_and_answers() {
 /// The README's two pieces of configuration are right.
 #[test]
 fn the_configurations_of_the_readme_load() {
-    let readme = include_str!("../README.md");
-    let pieces: Vec<&str> =
-        readme.split("```apache\n").skip(1).map(|piece| piece.split("```").next().unwrap()).collect();
-    assert_eq!(pieces.len(), 2);
+    let pages = [include_str!("../README.md"), include_str!("../docs/servers.md")];
+    let pieces: Vec<&str> = pages
+        .iter()
+        .flat_map(|page| page.split("```apache\n").skip(1).map(|piece| piece.split("```").next().unwrap()))
+        .collect();
+    assert_eq!(pieces.len(), 4);
     for piece in pieces {
         let lines: Vec<&str> = piece.lines().filter(|line| !line.starts_with("LoadModule")).collect();
         let (right, said) = Apache::with(Mpm::Event).config(lines.join("\n")).check();

@@ -169,7 +169,11 @@ fn the_file_for_debian_loads() {
 /// The README's lines are right.
 #[test]
 fn the_configuration_of_the_readme_loads() {
-    for (page, pieces) in [(include_str!("../README.md"), 1), (include_str!("../docs/lighttpd.md"), 1)] {
+    for (page, pieces) in [
+        (include_str!("../README.md"), 1),
+        (include_str!("../docs/lighttpd.md"), 1),
+        (include_str!("../docs/servers.md"), 2),
+    ] {
         let found: Vec<&str> = page.split("```lighttpd\n").skip(1).collect();
         assert_eq!(found.len(), pieces);
         for piece in found {

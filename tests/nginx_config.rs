@@ -162,12 +162,13 @@ fn the_whole_example_loads_and_answers() {
 /// fcgate.conf.
 #[test]
 fn the_configurations_of_the_docs_load() {
-    let pages = [include_str!("../README.md"), include_str!("../docs/nginx.md")];
+    let pages =
+        [include_str!("../README.md"), include_str!("../docs/nginx.md"), include_str!("../docs/servers.md")];
     let pieces: Vec<&str> = pages
         .iter()
         .flat_map(|page| page.split("```nginx\n").skip(1).map(|piece| piece.split("```").next().unwrap()))
         .collect();
-    assert_eq!(pieces.len(), 3);
+    assert_eq!(pieces.len(), 5);
     for piece in pieces {
         let of_http = piece.starts_with("fcgate_balancer");
         let nginx = if of_http { Nginx::builder().http(piece) } else { Nginx::builder().server(piece) };
