@@ -160,9 +160,6 @@ static void redirect(request_st *r, fcgate_request *request)
     if (status != 0 && status < 1000) {
         number(request, FCGATE_REDIRECT_STATUS, status < 0 ? -status : status);
     }
-    if (!buffer_is_equal(&r->target, &r->target_orig)) {
-        fcgate_request_variable(request, CONST_STR_LEN("REDIRECT_URI"), BUF_PTR_LEN(&r->target));
-    }
 }
 
 void mod_fcgate_describe(request_st *r, const claim_t *claim, fcgate_request *request)

@@ -303,15 +303,15 @@ impl Environment {
             }
             (Preset::Php, Some(file)) if facts.path_info.is_none() => {
                 script_file.extend_from_slice(file);
-                if path.ends_with(b"/") && file.ends_with(b"/") {
-                    path.extend_from_slice(settings.index.as_bytes());
-                    script_file.extend_from_slice(settings.index.as_bytes());
-                }
                 let files = checked.then_some(files);
                 let info = match exists {
                     Some(true) => 0,
                     _ => script::split_mapped(path, &script_file, settings.extension.as_bytes(), files),
                 };
+                if info == 0 && path.ends_with(b"/") && file.ends_with(b"/") {
+                    path.extend_from_slice(settings.index.as_bytes());
+                    script_file.extend_from_slice(settings.index.as_bytes());
+                }
                 script_file.truncate(script_file.len() - info);
                 path.split_at(path.len() - info)
             }
