@@ -258,7 +258,7 @@ abi: library ## the binary interface against that of the last release
 bench: ## fcgate beside its peers: [MARKS="P1 P5"] [ROUNDS=5] [TIME=2]
 	@scripts/rust
 	@scripts/packages bench
-	@$(MAKE) apache
+	@$(MAKE) modules
 	$(CARGO) build $(CARGO_FLAGS) --release -p fcgate-bench
 	@$(TARGET_DIR)/release/fcgate-bench $(MARKS)
 

@@ -1,7 +1,7 @@
 //! Apache with mod_fcgate beside Apache's own.
 
 use crate::Effort;
-use crate::load::{CLIENTS, HEADERS, Load, SMALL, Server, UPLOAD, beside, responder, wrk};
+use crate::load::{CLIENTS, DOWN, Load, MANY_HEADERS, SMALL, Server, UP, beside, responder, wrk};
 use crate::report::Result;
 use fcgate_kit::process::Process;
 use fcgate_kit::{Apache, Client, Directory, Mpm};
@@ -28,12 +28,7 @@ fn server(config: &str, modules: &[&str], files: &[&str]) -> Server {
 }
 
 fn loads() -> [Load; 4] {
-    [
-        SMALL,
-        Load { prefix: "", name: "40 request headers", query: "bytes=100", script: HEADERS, goal: 0.65 },
-        Load { prefix: "", name: "1 MiB down", query: "bytes=1048576", script: "", goal: 0.36 },
-        Load { prefix: "", name: "1 MiB up", query: "bytes=100", script: UPLOAD, goal: 0.48 },
-    ]
+    [SMALL, Load { goal: 0.65, ..MANY_HEADERS }, Load { goal: 0.36, ..DOWN }, Load { goal: 0.48, ..UP }]
 }
 
 /// P1: beside mod_proxy_fcgi with connections that are kept.
@@ -81,10 +76,7 @@ pub fn against_fcgid(effort: Effort) -> Vec<Result> {
         &["fcgid"],
         &["x.fcgate", "x.peer"],
     );
-    let loads = [
-        Load { goal: 0.40, ..SMALL },
-        Load { prefix: "", name: "1 MiB up", query: "bytes=100", script: UPLOAD, goal: 0.15 },
-    ];
+    let loads = [Load { goal: 0.40, ..SMALL }, Load { goal: 0.15, ..UP }];
     loads.iter().flat_map(|load| both.compare("P2", "mod_fcgid", "x.peer", load, effort)).collect()
 }
 

@@ -1,7 +1,7 @@
 //! lighttpd with mod_fcgate beside its own mod_fastcgi.
 
 use crate::Effort;
-use crate::load::{CLIENTS, Load, SMALL, Server, UPLOAD, responder};
+use crate::load::{CLIENTS, DOWN, Load, SMALL, Server, UP, responder};
 use crate::report::Result;
 use fcgate_kit::{Client, Directory, Lighttpd};
 
@@ -33,9 +33,9 @@ pub fn against_fastcgi(effort: Effort) -> Vec<Result> {
     let (_responder, address) = responder(&directory);
     let loads = [
         Load { goal: 0.55, ..SMALL },
-        Load { name: "1 MiB down", query: "bytes=1048576", goal: 0.42, ..SMALL },
-        Load { name: "1 MiB up, buffered", script: UPLOAD, goal: 0.65, ..SMALL },
-        Load { name: "1 MiB up, streamed", script: UPLOAD, goal: 0.09, prefix: "stream/", ..SMALL },
+        Load { goal: 0.42, ..DOWN },
+        Load { name: "1 MiB up, buffered", goal: 0.65, ..UP },
+        Load { name: "1 MiB up, streamed", goal: 0.09, prefix: "stream/", ..UP },
     ];
     let both = server(&address);
     let mut results: Vec<Result> =

@@ -12,6 +12,8 @@ use std::process::Command;
 
 /// Clients at once.
 pub const CLIENTS: usize = 64;
+/// And for large answers and bodies.
+const FEW: usize = 16;
 
 /// A program that was built beside this one.
 pub fn beside(name: &str) -> PathBuf {
@@ -51,6 +53,8 @@ pub fn run_time(processes: &[u32]) -> u64 {
 
 /// One way to load a server.
 pub struct Load {
+    /// Clients at once.
+    pub clients: usize,
     /// What stands before the file in its path.
     pub prefix: &'static str,
     pub name: &'static str,
@@ -59,10 +63,17 @@ pub struct Load {
     pub goal: f64,
 }
 
-pub const SMALL: Load = Load { prefix: "", name: "100 bytes", query: "bytes=100", script: "", goal: 0.58 };
-pub const HEADERS: &str =
+pub const SMALL: Load =
+    Load { clients: CLIENTS, prefix: "", name: "100 bytes", query: "bytes=100", script: "", goal: 0.58 };
+/// The same with 40 more header fields.
+pub const MANY_HEADERS: Load = Load { name: "40 request headers", script: HEADERS, ..SMALL };
+/// A large answer.
+pub const DOWN: Load = Load { name: "1 MiB down", query: "bytes=1048576", clients: FEW, ..SMALL };
+/// A large body.
+pub const UP: Load = Load { name: "1 MiB up", script: UPLOAD, clients: FEW, ..SMALL };
+const HEADERS: &str =
     "for i = 1, 40 do wrk.headers['X-Header-Number-' .. i] = 'a value of some length ' .. i end\n";
-pub const UPLOAD: &str = "wrk.method = 'POST'\nwrk.body = string.rep('x', 1048576)\n";
+const UPLOAD: &str = "wrk.method = 'POST'\nwrk.body = string.rep('x', 1048576)\n";
 
 /// What a run of wrk saw.
 pub struct Run {
@@ -82,14 +93,13 @@ fn microseconds(text: &str) -> f64 {
 
 pub fn wrk(directory: &Directory, url: &str, load: &Load, seconds: f64) -> Run {
     let script = directory.write("load.lua", load.script);
-    let connections = if load.script == UPLOAD || load.query.len() > 12 { 16 } else { CLIENTS };
     let output = Command::new("taskset")
         .args([
             "-c",
             LOAD_CORE,
             "wrk",
             "-t1",
-            &format!("-c{connections}"),
+            &format!("-c{}", load.clients),
             &format!("-d{}s", seconds.ceil() as u64),
         ])
         .args(["--latency", "--timeout", "20s", "-s"])

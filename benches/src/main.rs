@@ -1,7 +1,7 @@
 //! fcgate measured beside its peers, in interleaved rounds.
 //!
 //! ```text
-//! fcgate-bench [MARK...]        all marks, or these: P1 P2 P3 P5 to P13
+//! fcgate-bench [MARK...]        all marks, or these: P1 to P13
 //! fcgate-bench exchange N       N exchanges with the responder, for a profiler
 //! fcgate-bench multiplex N      so many on one connection in an event loop, 64 in flight
 //! ```
@@ -16,6 +16,7 @@ mod load;
 mod loops;
 mod memory;
 mod micro;
+mod nginx;
 mod report;
 
 use report::Result;
@@ -55,10 +56,11 @@ fn main() -> ExitCode {
     let wants = |mark: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == mark);
     let effort = Effort::from_environment();
     let mut results: Vec<Result> = Vec::new();
-    let marks: [(&str, Measure); 12] = [
+    let marks: [(&str, Measure); 13] = [
         ("P1", apache::against_proxy),
         ("P2", apache::against_fcgid),
         ("P3", lighttpd::against_fastcgi),
+        ("P4", nginx::against_fastcgi),
         ("P5", library::sequential),
         ("P6", loops::many),
         ("P7", library::system_calls),
