@@ -4,7 +4,9 @@
  */
 #include "ngx_http_fcgate_module.h"
 
-#define BUFFER 16384
+/* Of a buffer: as large as what has come, within these. */
+#define BUFFER_LEAST 1024
+#define BUFFER_MOST 65536
 /* Bytes that nginx holds for a client that does not take them; what is read ahead beyond that libfcgate
  * holds (response_memory, response_file). */
 #define HELD 65536
@@ -21,8 +23,8 @@ static void append(ngx_http_fcgate_ctx_t *ctx, ngx_chain_t *link)
     ctx->tail = link;
 }
 
-/* The buffer that the next bytes go to; NULL without memory. */
-static ngx_buf_t *writable_buffer(ngx_http_fcgate_ctx_t *ctx)
+/* The buffer that the next bytes, so many, go to; NULL without memory. */
+static ngx_buf_t *writable_buffer(ngx_http_fcgate_ctx_t *ctx, size_t length)
 {
     ngx_pool_t *pool = ctx->request->pool;
     ngx_chain_t *link;
@@ -37,11 +39,13 @@ static ngx_buf_t *writable_buffer(ngx_http_fcgate_ctx_t *ctx)
     }
     buffer = link->buf;
     if (!buffer->start) {
-        buffer->start = ngx_palloc(pool, BUFFER);
+        size_t size = ngx_min(ngx_max(length, BUFFER_LEAST), BUFFER_MOST);
+
+        buffer->start = ngx_palloc(pool, size);
         if (!buffer->start) {
             return NULL;
         }
-        buffer->end = buffer->start + BUFFER;
+        buffer->end = buffer->start + size;
         buffer->pos = buffer->last = buffer->start;
         buffer->temporary = 1;
         buffer->tag = (ngx_buf_tag_t) &ngx_http_fcgate_module;
@@ -57,7 +61,7 @@ ngx_int_t ngx_http_fcgate_gather(ngx_http_fcgate_ctx_t *ctx, const u_char *bytes
 {
     ctx->gathered += length;
     while (length > 0) {
-        ngx_buf_t *buffer = writable_buffer(ctx);
+        ngx_buf_t *buffer = writable_buffer(ctx, length);
         size_t count;
 
         if (!buffer) {
