@@ -53,7 +53,7 @@ fn examples_are_short_and_say_what_they_are() {
             count += 1;
         }
     }
-    assert!(count >= 5);
+    assert!(count >= 6);
 }
 
 #[test]
@@ -92,6 +92,31 @@ fn epoll_makes_many_requests() {
     assert!(told.contains("200 whole, 0 failed, 2200 bytes"), "{told}");
     assert!(application.requests().iter().all(|request| request.stdin == b"hello"));
     application.assert_no_violations();
+}
+
+/// A thousand exchanges, a hundred of them in flight: multiplexed on one connection, else on as many as
+/// the pool may have.
+#[test]
+fn epoll_many_makes_a_thousand_requests() {
+    for (settings, multiplexes) in [("multiplex=on max_connections=1", true), ("max_connections=20", false)] {
+        let builder = if multiplexes { Application::unix().multiplex() } else { Application::unix() };
+        let application = builder.on_request(|request| Reply::page(200, "a page").to(request)).start();
+        let pool = format!("{} {settings}", application.address());
+        let output = run("epoll_many", &[&pool, "/x.php", "1000", "100"], b"");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            told.starts_with("1000 whole, 0 failed, ") && told.ends_with(" requests per second\n"),
+            "{told}"
+        );
+        let numbers = application.count_by("QUERY_STRING");
+        assert!((0..1000).all(|number| numbers.get(&number.to_string()) == Some(&1)), "{numbers:?}");
+        let connections = application.connections();
+        assert!(
+            if multiplexes { connections == 1 } else { (2..=20).contains(&connections) },
+            "{connections}"
+        );
+        application.assert_no_violations();
+    }
 }
 
 /// A5, F5, H7: the web server: a page, HEAD, bodies of known and unknown length, an error page, a cut
