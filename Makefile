@@ -43,7 +43,8 @@ SOURCES := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs
 
 has_header = $(shell printf '\#include <$(1)>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
 NO_CIVETWEB := $(if $(call has_header,civetweb.h),,civetweb_server)
-EXAMPLES := $(filter-out $(NO_CIVETWEB),$(patsubst c_examples/%.c,%,$(wildcard c_examples/*.c)))
+NO_LIBEVENT := $(if $(call has_header,event2/http.h),,libevent_server)
+EXAMPLES := $(filter-out $(NO_CIVETWEB) $(NO_LIBEVENT),$(patsubst c_examples/%.c,%,$(wildcard c_examples/*.c)))
 C_TESTS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(wildcard tests/c/*.c))
 
 ##@ Building
@@ -117,11 +118,13 @@ $(BUILD)/header.checked: $(HEADER)
 .PHONY: examples
 examples: $(EXAMPLES:%=$(BUILD)/%) ## the programs of c_examples/, in build/
 	@$(if $(NO_CIVETWEB),echo "civetweb_server is left out: there is no civetweb.h (Debian: libcivetweb-dev)")
+	@$(if $(NO_LIBEVENT),echo "libevent_server is left out: there is no event2/http.h (Debian: libevent-dev)")
 
 # They find the library beside themselves, so each runs as it stands in build/.
 example_libs = -lfcgate
 $(BUILD)/dlopen: example_libs = -ldl
 $(BUILD)/civetweb_server: example_libs = -lfcgate -lcivetweb -lpthread -ldl
+$(BUILD)/libevent_server: example_libs = -lfcgate -levent
 
 $(EXAMPLES:%=$(BUILD)/%): $(BUILD)/%: c_examples/%.c $(HEADER) $(LIBRARY)
 	$(CC) -std=c11 $(C_WARNINGS) $(CPPFLAGS) $(CFLAGS) -Iinclude -o $@ $< \

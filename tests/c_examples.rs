@@ -2,7 +2,7 @@
 
 use fcgate_kit::http::{Client, Ending, Request};
 use fcgate_kit::process::{Process, Ready};
-use fcgate_kit::{Application, Directory, Reply, free_port};
+use fcgate_kit::{Application, Directory, Gate, PhpFpm, Reply, free_port};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ fn examples_are_short_and_say_what_they_are() {
             count += 1;
         }
     }
-    assert!(count >= 6);
+    assert!(count >= 7);
 }
 
 #[test]
@@ -161,4 +161,91 @@ fn civetweb_server_serves_scripts() {
     assert_eq!(Client::new(address).get("/plain.txt").text(), "a file");
     drop(server);
     application.assert_no_violations();
+}
+
+/// libevent's server with a pool behind it.
+fn libevent_server(root: &Path, pool: &str) -> (Process, SocketAddr) {
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let server = Process::command(built("libevent_server"))
+        .args([&address.port().to_string(), root.to_str().unwrap(), pool])
+        .ready(Ready::Tcp(address))
+        .start();
+    (server, address)
+}
+
+/// Longer than evhttp and the sockets hold of a response.
+const LARGE: usize = 32 << 20;
+
+/// The evented web server before php-fpm: pages, bodies, HEAD, statuses, a large response to a client that
+/// takes it late.
+#[test]
+fn libevent_server_serves_php() {
+    let php = PhpFpm::unix().start();
+    php.script("index.php", "<?php echo 'php says ', $_SERVER['REQUEST_METHOD'], ' ', $_GET['a'] ?? '';");
+    php.script("body.php", "<?php http_response_code(201); echo file_get_contents('php://input');");
+    php.script("gone.php", "<?php http_response_code(410); header('X-Own: yes'); echo 'gone';");
+    php.script("none.php", "<?php http_response_code(204);");
+    php.script(
+        "large.php",
+        &format!("<?php for ($i = 0; $i < {LARGE}; $i += 65536) echo str_repeat('x', 65536);"),
+    );
+    let (server, address) = libevent_server(&php.document_root(), php.address());
+    let mut client = Client::new(address).expect_field("X-Fcgate-Example", "libevent");
+    assert_eq!(client.get("/?a=b").expect(200).text(), "php says GET b");
+    for body in [vec![7; 10], vec![7; 300_000]] {
+        assert!(client.send(&Request::post("/body.php", &body[..])).expect(201).body == body);
+    }
+    assert!(client.send(&Request::head("/index.php")).expect(200).body.is_empty());
+    assert_eq!(client.get("/gone.php").expect(410).field("X-Own"), Some("yes"));
+    assert!(client.get("/none.php").expect(204).body.is_empty());
+    assert_eq!(client.get("/index.php").expect(200).text(), "php says GET ");
+    assert_eq!(client.connects(), 1, "a connection was not kept");
+    assert_eq!(Client::new(address).get("/missing.php").status, 404);
+    let old =
+        Client::new(address).send(&Request::get("/index.php").http_1_0().field("Connection", "keep-alive"));
+    assert_eq!(old.expect(200).text(), "php says GET ");
+
+    let mut slow = Client::new(address);
+    slow.send_part(&Request::get("/large.php"), 0).unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.get("/index.php").expect(200).text(), "php says GET ");
+    }
+    let large = slow.read_response("GET").unwrap();
+    assert!(large.is_complete() && large.body.len() == LARGE);
+    drop(server);
+}
+
+/// F7: a client that leaves, before or within the response, frees the connection to the application; a cut
+/// response never looks whole.
+#[test]
+fn libevent_server_notices_clients_that_leave() {
+    let directory = Directory::new();
+    directory.write("index.php", "");
+    let gate = Gate::new();
+    let application = Application::unix()
+        .on_request({
+            let gate = gate.clone();
+            move |request| match request.param("QUERY_STRING") {
+                Some("wait") => Reply::new().stall(&gate).to(request),
+                Some("cut") => {
+                    Reply::new().stdout("Content-Type: text/plain\r\n\r\nhalf").close().to(request)
+                }
+                Some("large") => Reply::page(200, vec![b'x'; LARGE]).to(request),
+                _ => Reply::page(200, "a page").to(request),
+            }
+        })
+        .start();
+    let pool = format!("{} max_connections=1", application.address());
+    let (server, address) = libevent_server(directory.path(), &pool);
+    for (count, target) in ["/index.php?wait", "/index.php?large"].into_iter().enumerate() {
+        let mut client = Client::new(address);
+        client.send_part(&Request::get(target), 0).unwrap();
+        application.wait_for_requests(2 * count + 1);
+        client.close();
+        assert_eq!(Client::new(address).get("/index.php").expect(200).text(), "a page");
+    }
+    gate.open();
+    let cut = Client::new(address).get("/index.php?cut");
+    assert!(matches!(cut.ending, Ending::Cut(_)), "a cut response looked whole");
+    drop(server);
 }
