@@ -81,6 +81,8 @@ fn wrong_lines_are_named() {
         ),
         ("fcgate.map = ( \"php\" => \"php\" )", &["\"php\" is no extension"]),
         ("fcgate.map = \"php\"", &["fcgate.map: write a list"]),
+        ("fcgate.status_url = \"status\"", &["fcgate.status_url: write the path", "\"/fcgate-status\""]),
+        ("fcgate.status-url = \"/status\"", &["did you mean fcgate.status_url?"]),
         ("fcgate.param = ( \"GATEWAY_INTERFACE\" => \"x\" )", &["fcgate.param: ", "must match"]),
         ("fcgate.param_unset = ( \"A\" => \"b\" )", &["write a list of names"]),
         ("fcgate.script_exists = \"perhaps\"", &["fcgate.script_exists", "perhaps"]),
@@ -144,6 +146,7 @@ fn the_whole_example_loads_and_answers() {
         assert_eq!(request.param("GIT_PROJECT_ROOT"), git.then_some("/srv/git"));
         assert!(file.is_none_or(|file| request.param("SCRIPT_FILENAME") == Some(file)));
     }
+    assert!(client.get("/fcgate-status?json").expect(200).text().contains(&address));
     let request = fcgate_kit::Request::get("/index.php").field("X-Forwarded-Proto", "https");
     client.send(&request).expect(200);
     assert_eq!(application.requests().pop().unwrap().param("HTTPS"), Some("on"));
@@ -171,7 +174,7 @@ fn the_file_for_debian_loads() {
 fn the_configuration_of_the_readme_loads() {
     for (page, pieces) in [
         (include_str!("../README.md"), 1),
-        (include_str!("../docs/lighttpd.md"), 1),
+        (include_str!("../docs/lighttpd.md"), 2),
         (include_str!("../docs/servers.md"), 2),
     ] {
         let found: Vec<&str> = page.split("```lighttpd\n").skip(1).collect();

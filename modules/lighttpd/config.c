@@ -29,8 +29,9 @@ static const setting_t settings[] = {
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 
-static const char *const lists[] = {OURS "balancers", OURS "map", OURS "param", OURS "param_unset"};
-#define LISTS (sizeof lists / sizeof *lists)
+static const char *const others[] = {OURS "balancers", OURS "map", OURS "param", OURS "param_unset",
+                                     OURS "status_url"};
+#define OTHERS (sizeof others / sizeof *others)
 
 const char *mod_fcgate_value(const data_unset *line, char text[24])
 {
@@ -123,15 +124,15 @@ int mod_fcgate_map_root(plugin_data *plugin, const data_unset *line, char text[1
 
 static int refuse_unknown(plugin_data *plugin, const char *key, const char *place)
 {
-    const char *known[SETTINGS + LISTS];
+    const char *known[SETTINGS + OTHERS];
     char hint[160];
 
     for (size_t i = 0; i < SETTINGS; i++) {
         known[i] = settings[i].key;
     }
-    memcpy(known + SETTINGS, lists, sizeof lists);
+    memcpy(known + SETTINGS, others, sizeof others);
     log_error(plugin->srv->errh, HERE, "%s is nothing that mod_fcgate knows%s", place,
-              mod_fcgate_hint(key, known, SETTINGS + LISTS, hint));
+              mod_fcgate_hint(key, known, SETTINGS + OTHERS, hint));
     return 0;
 }
 
@@ -156,6 +157,19 @@ static int read_map(plugin_data *plugin, part_t *part, const data_unset *line, c
         }
     }
     part->map = map;
+    return 1;
+}
+
+/* "" is for a condition that has no page where others have one. */
+static int read_status_url(plugin_data *plugin, part_t *part, const data_unset *line, const char *place)
+{
+    const buffer *url = line->type == TYPE_STRING ? &((const data_string *)line)->value : NULL;
+
+    if (!url || (!buffer_is_blank(url) && url->ptr[0] != '/')) {
+        log_error(plugin->srv->errh, HERE, "%s: write the path of the page: \"/fcgate-status\"", place);
+        return 0;
+    }
+    part->status_url = url;
     return 1;
 }
 
@@ -212,6 +226,9 @@ static int read_line(plugin_data *plugin, part_t *part, const data_unset *line, 
     if (!strcmp(key, OURS "map")) {
         return read_map(plugin, part, line, place);
     }
+    if (!strcmp(key, OURS "status_url")) {
+        return read_status_url(plugin, part, line, place);
+    }
     if (!part->level) {
         part->level = fcgate_config_route(plugin->config, NULL, NULL, &error);
     }
@@ -228,6 +245,14 @@ static int read_line(plugin_data *plugin, part_t *part, const data_unset *line, 
 
 /* ---- the whole ---- */
 
+/* Whether accesslog.format, or another line, has one of our variables: %{FCGATE_TIME}e */
+static int has_note(const data_unset *line)
+{
+    const buffer *value = line->type == TYPE_STRING ? &((const data_string *)line)->value : NULL;
+
+    return value && !buffer_is_blank(value) && strstr(value->ptr, "{FCGATE_") != NULL;
+}
+
 /* All is read, and all that is wrong told, in one go. */
 static int read_parts(plugin_data *plugin)
 {
@@ -242,12 +267,13 @@ static int read_parts(plugin_data *plugin)
         for (uint32_t k = 0; k < condition->value->used; k++) {
             const data_unset *line = condition->value->data[k];
 
+            plugin->notes_are_used |= has_note(line);
             if (!strncmp(line->key.ptr, OURS, OURS_LENGTH)) {
                 array_set_key_value(srv->srvconf.config_touched, BUF_PTR_LEN(&line->key), CONST_STR_LEN(""));
                 is_right &= read_line(plugin, &part, line, condition->key.ptr);
             }
         }
-        if (part.level || part.map) {
+        if (part.level || part.map || part.status_url) {
             plugin->parts[plugin->part_count++] = part;
         }
     }

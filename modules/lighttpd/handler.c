@@ -78,6 +78,9 @@ void mod_fcgate_claim(request_st *r, plugin_data *plugin, claim_t claim)
 
     /* One of an earlier pass: lighttpd does not always tell that it begins a request anew. */
     mod_fcgate_reset(r, plugin);
+    if (plugin->notes_are_used) {
+        mod_fcgate_forget_notes(r);
+    }
     forward->plugin = plugin;
     forward->r = r;
     forward->claim = claim;
@@ -164,6 +167,7 @@ static handler_t start(forward_t *forward)
     }
     watch_client(r);
     if (!forward->exchange) {
+        mod_fcgate_note(forward, &error);
         mod_fcgate_fail(forward, &error);
     }
     mod_fcgate_settle(plugin);

@@ -77,12 +77,15 @@ static int is_free(const request_st *r, const plugin_data *plugin)
     return plugin->gateway && !r->handler_module && r->http_method != HTTP_METHOD_CONNECT;
 }
 
-/* Prefixes, and "" for all. */
+/* The status page, prefixes, and "" for all. */
 URIHANDLER_FUNC(claim_by_path)
 {
     plugin_data *plugin = p_d;
     claim_t claim;
 
+    if (!r->handler_module && mod_fcgate_is_status_url(r, plugin)) {
+        return mod_fcgate_status_page(r, plugin);
+    }
     if (!is_free(r, plugin)) {
         return HANDLER_GO_ON;
     }

@@ -8,6 +8,7 @@
  * loop.c        libfcgate's sockets and timer in lighttpd's event loop
  * handler.c     a request forwarded: its body, its end
  * response.c    the response passed on
+ * status.c      the status page, and variables for the access log
  * mod_fcgate.c  the hooks, one gateway and one loop for each worker, the log
  *
  * All that is FastCGI or CGI is done by libfcgate; here stands what is lighttpd's own.
@@ -32,6 +33,7 @@ typedef struct {
     int condition;       /* its number; 0 for the global part */
     fcgate_route *level; /* its settings and params, or NULL */
     const array *map;    /* its fcgate.map, or NULL */
+    const buffer *status_url; /* its fcgate.status_url, or NULL */
 } part_t;
 
 typedef struct forward forward_t;
@@ -61,6 +63,7 @@ typedef struct {
     part_t *parts;          /* in lighttpd's order: a later one goes before */
     size_t part_count;
     const array *balancers; /* fcgate.balancers, or NULL */
+    int notes_are_used; /* the configuration has a FCGATE_ variable */
 
     /* The worker's own. */
     fcgate_gateway *gateway;
@@ -96,6 +99,7 @@ struct forward {
     unsigned is_paused : 1;
     unsigned is_whole : 1; /* the response */
     unsigned is_over : 1;
+    unsigned is_noted : 1; /* what was known when the head came */
     unsigned is_unstorable : 1; /* lighttpd could not take a piece of the response */
     uint32_t error_status; /* what to answer with, once it is over with an error */
     unsigned retry_after;  /* seconds, for the client; 0 for nothing */
@@ -125,6 +129,8 @@ claim_t mod_fcgate_find_by_file(request_st *r, const plugin_data *plugin);
 const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer, int has_body,
                                            fcgate_error *error);
 void mod_fcgate_drop_routes(plugin_data *plugin);
+/* Whether the path is that of the status page. */
+int mod_fcgate_is_status_url(request_st *r, const plugin_data *plugin);
 
 /* request.c */
 void mod_fcgate_describe(request_st *r, const claim_t *claim, fcgate_request *request);
@@ -159,6 +165,11 @@ void mod_fcgate_wake(forward_t *forward);
 handler_t mod_fcgate_pass_on(forward_t *forward);
 handler_t mod_fcgate_answer_with(request_st *r, int status);
 handler_t mod_fcgate_add_retry_after(request_st *r, void *plugin_data);
+
+/* status.c */
+handler_t mod_fcgate_status_page(request_st *r, const plugin_data *plugin);
+void mod_fcgate_note(const forward_t *forward, const fcgate_error *error);
+void mod_fcgate_forget_notes(request_st *r);
 
 /* mod_fcgate.c */
 void mod_fcgate_log(void *user, uint32_t level, const char *text, size_t length);

@@ -166,6 +166,7 @@ static void end(void *user, fcgate_exchange *exchange, int32_t status, const fcg
         return;
     }
     forward->is_over = 1;
+    mod_fcgate_note(forward, error);
     if (status == FCGATE_OK) {
         forward->is_whole = 1;
     }
@@ -222,6 +223,11 @@ handler_t mod_fcgate_pass_on(forward_t *forward)
 {
     request_st *r = forward->r;
 
+    /* The access log may be written before the exchange is over. */
+    if ((r->resp_body_started || forward->is_whole) && !forward->is_noted && !forward->is_over) {
+        forward->is_noted = 1;
+        mod_fcgate_note(forward, NULL);
+    }
     if (forward->is_paused && chunkqueue_length(&r->write_queue) < WAITING_MOST / 2) {
         forward->is_paused = 0;
         fcgate_exchange_pause(forward->exchange, 0);

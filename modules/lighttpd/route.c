@@ -27,6 +27,18 @@ static const array *find_map(request_st *r, const plugin_data *plugin)
     return NULL;
 }
 
+int mod_fcgate_is_status_url(request_st *r, const plugin_data *plugin)
+{
+    for (size_t i = plugin->part_count; i > 0; i--) {
+        const part_t *part = &plugin->parts[i - 1];
+
+        if (part->status_url && holds(r, part)) {
+            return !buffer_is_blank(part->status_url) && buffer_is_equal(&r->uri.path, part->status_url);
+        }
+    }
+    return 0;
+}
+
 /* Whether a part of a path has the extension: / or the end of the path follows it. */
 static int has_script(const buffer *path, const buffer *extension)
 {
