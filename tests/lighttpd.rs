@@ -103,6 +103,29 @@ fn params_of_conditions_merge() {
     application.assert_no_violations();
 }
 
+/// X1: a param with `if_not_empty` and nothing in it is as if its line were not there, in a condition and in a
+/// balancer.
+#[test]
+fn empty_params_can_be_left_out() {
+    let application = Application::unix().start();
+    let lighttpd = Lighttpd::builder()
+        .config(format!(
+            "fcgate.balancers = ( \"php\" => ( \"pools\" => ( \"{}\" => () ),\n\
+             \"param\" => ( \"A\" => ( \"balancer\", \"if_not_empty\" ), \"B\" => ( \"\", \"if_not_empty\" ) ) ) )",
+            application.address()
+        ))
+        .config("fcgate.map = ( \".php\" => \"php\" )")
+        .config("fcgate.param = ( \"C\" => \"all\", \"D\" => ( 7, \"if_not_empty\" ) )")
+        .config("$HTTP[\"url\"] =^ \"/\" { fcgate.param = ( \"A\" => ( \"\", \"if_not_empty\" ), \"C\" => ( \"\", \"if_not_empty\" ) ) }")
+        .file("x.php", "")
+        .start();
+    lighttpd.client().get("/x.php").expect(200);
+    let request = application.requests().pop().unwrap();
+    let params = ["A", "B", "C", "D"].map(|name| request.param(name));
+    assert_eq!(params, [Some("balancer"), None, Some("all"), Some("7")]);
+    application.assert_no_violations();
+}
+
 /// X6, X9: what a map's keys claim: the last extension, found or not; a prefix; all. What lighttpd has
 /// mapped to another place is told to be there.
 #[test]

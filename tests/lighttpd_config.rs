@@ -85,6 +85,17 @@ fn wrong_lines_are_named() {
         ("fcgate.status-url = \"/status\"", &["did you mean fcgate.status_url?"]),
         ("fcgate.param = ( \"GATEWAY_INTERFACE\" => \"x\" )", &["fcgate.param: ", "must match"]),
         ("fcgate.param_unset = ( \"A\" => \"b\" )", &["write a list of names"]),
+        ("fcgate.param_unset = ( ( \"A\", \"if_not_empty\" ) )", &["fcgate.param_unset"]),
+        (
+            "fcgate.param = ( \"A\" => ( \"b\", \"if_empty\" ) )",
+            &["\"A\" takes", "( \"value\", \"if_not_empty\" )"],
+        ),
+        ("fcgate.param = ( \"A\" => ( \"b\" => \"if_not_empty\" ) )", &["\"A\" takes"]),
+        (
+            "fcgate.log_stderr = \"warnin\"",
+            &["fcgate.log_stderr", "\"warnin\" is no level", "did you mean warning?"],
+        ),
+        ("fcgate.log_stderr = ( \"off\" )", &["fcgate.log_stderr", "is no level"]),
         ("fcgate.script_exists = \"perhaps\"", &["fcgate.script_exists", "perhaps"]),
     ] {
         let said = refused(lines);

@@ -8,6 +8,11 @@ const FORMAT: &str = "accesslog.format := \"%U?%q %s pool=%{FCGATE_POOL}e queue=
     connect=%{FCGATE_CONNECT_TIME}e head=%{FCGATE_HEAD_TIME}e time=%{FCGATE_TIME}e retries=%{FCGATE_RETRIES}e \
     error=%{FCGATE_ERROR}e app=%{FCGATE_APP_STATUS}e\"";
 
+/// Lines that make it the balancer of all scripts.
+fn lines(address: &str) -> String {
+    format!("fcgate.balancers = ( \"php\" => \"{address}\" )\nfcgate.map = ( \".php\" => \"php\" )")
+}
+
 /// One that closes its connection for `?fail`, and answers everything else with a status of its own.
 fn application() -> Application {
     let answer = |request: &Recorded| match request.param("QUERY_STRING") {
@@ -89,13 +94,7 @@ fn a_page_without_balancers_is_told() {
 fn the_access_log_has_variables() {
     let application = application();
     let address = application.address();
-    let mut lighttpd = Lighttpd::builder()
-        .config(format!(
-            "fcgate.balancers = ( \"php\" => \"{address}\" )\nfcgate.map = ( \".php\" => \"php\" )"
-        ))
-        .config(FORMAT)
-        .file("x.php", "")
-        .start();
+    let mut lighttpd = Lighttpd::builder().config(lines(&address)).config(FORMAT).file("x.php", "").start();
     let mut client = lighttpd.client();
     client.get("/x.php").expect(200);
     client.send(&Request::head("/x.php?head")).expect(200);
@@ -120,9 +119,7 @@ fn notes_of_one_pass_are_not_params_of_the_next() {
     let application = application();
     let address = application.address();
     let mut lighttpd = Lighttpd::builder()
-        .config(format!(
-            "fcgate.balancers = ( \"php\" => \"{address}\" )\nfcgate.map = ( \".php\" => \"php\" )"
-        ))
+        .config(lines(&address))
         .config("server.error-handler = \"/error.php\"")
         .config(FORMAT)
         .file("x.php", "")
@@ -137,4 +134,29 @@ fn notes_of_one_pass_are_not_params_of_the_next() {
     }
     let log = access_log(&mut lighttpd);
     assert!(log.contains("error=- app=3") && !log.contains("error=closed"), "{log}");
+}
+
+/// What an application writes to its standard error is logged as the request's condition says.
+#[test]
+fn lines_of_standard_error_have_a_level() {
+    let answer = |request: &Recorded| {
+        let line = format!("from {}\n", request.param("REQUEST_URI").unwrap());
+        Reply::new().stderr(line).stdout("X: y\r\n\r\n").end().to(request)
+    };
+    let application = Application::unix().on_request(answer).start();
+    let lighttpd = Lighttpd::builder()
+        .config(lines(&application.address()))
+        .config("$HTTP[\"url\"] =^ \"/quiet\" { fcgate.log_stderr = \"off\" }")
+        .config("$HTTP[\"url\"] =^ \"/low\" { fcgate.log_stderr = \"notice\" }")
+        .file("quiet.php", "")
+        .file("low.php", "")
+        .file("x.php", "")
+        .start();
+    for path in ["/quiet.php", "/low.php", "/x.php"] {
+        lighttpd.client().get(path).expect(200);
+    }
+    let log = |path: &str| lighttpd.wait_for_log(&["application: from ", path]);
+    assert!(log("/x.php").contains(") application: from"), "{}", log("/x.php"));
+    assert!(log("/low.php").contains(") notice: application: from"), "{}", log("/low.php"));
+    assert!(!lighttpd.log().contains("/quiet.php"), "{}", lighttpd.log());
 }

@@ -30,7 +30,7 @@ static const setting_t settings[] = {
 #define SETTINGS (sizeof settings / sizeof *settings)
 
 static const char *const others[] = {OURS "balancers", OURS "map", OURS "param", OURS "param_unset",
-                                     OURS "status_url"};
+                                     OURS "status_url", OURS "log_stderr"};
 #define OTHERS (sizeof others / sizeof *others)
 
 const char *mod_fcgate_value(const data_unset *line, char text[24])
@@ -61,14 +61,34 @@ const char *mod_fcgate_hint(const char *word, const char *const *candidates, siz
 /* ---- params ---- */
 
 static int set_param(plugin_data *plugin, const char *balancer, fcgate_route *level, const char *name,
-                     const char *value, fcgate_error *error)
+                     const char *value, uint32_t flags, fcgate_error *error)
 {
     if (value) {
-        return balancer ? fcgate_config_param(plugin->config, balancer, name, value, 0, error)
-                        : fcgate_route_param(level, name, value, 0, error);
+        return balancer ? fcgate_config_param(plugin->config, balancer, name, value, flags, error)
+                        : fcgate_route_param(level, name, value, flags, error);
     }
     return balancer ? fcgate_config_param_unset(plugin->config, balancer, name, error)
                     : fcgate_route_param_unset(level, name, error);
+}
+
+/* "value", or ( "value", "if_not_empty" ); NULL for anything else. */
+static const char *param_value(const data_unset *entry, char text[24], uint32_t *flags)
+{
+    const array *pair = entry->type == TYPE_ARRAY ? &((const data_array *)entry)->value : NULL;
+    const data_string *word;
+
+    if (!pair) {
+        return mod_fcgate_value(entry, text);
+    }
+    if (pair->used != 2 || !buffer_is_unset(&pair->data[0]->key) || pair->data[1]->type != TYPE_STRING) {
+        return NULL;
+    }
+    word = (const data_string *)pair->data[1];
+    if (!buffer_is_unset(&word->key) || !buffer_eq_slen(&word->value, CONST_STR_LEN("if_not_empty"))) {
+        return NULL;
+    }
+    *flags = FCGATE_IF_NOT_EMPTY;
+    return mod_fcgate_value(pair->data[0], text);
 }
 
 /* A list of names and values, or of names that are not to be params. */
@@ -87,15 +107,18 @@ int mod_fcgate_set_params(plugin_data *plugin, const data_unset *line, const cha
     for (uint32_t i = 0; i < list->used; i++) {
         const data_unset *entry = list->data[i];
         char text[24];
-        const char *value = mod_fcgate_value(entry, text);
+        uint32_t flags = 0;
+        const char *value = is_unset ? mod_fcgate_value(entry, text) : param_value(entry, text, &flags);
         const char *name = is_unset ? value : entry->key.ptr;
         fcgate_error error;
 
         if (!value) {
-            log_error(plugin->srv->errh, HERE, "%s: \"%s\" takes a string", place, name);
+            log_error(plugin->srv->errh, HERE, "%s: \"%s\" takes a string, or ( \"value\", \"if_not_empty\" )", place,
+                      name);
             is_right = 0;
         }
-        else if (set_param(plugin, balancer, level, name, is_unset ? NULL : value, &error) != FCGATE_OK) {
+        else if (set_param(plugin, balancer, level, name, is_unset ? NULL : value, flags, &error)
+                 != FCGATE_OK) {
             log_error(plugin->srv->errh, HERE, "%s: %s", place, error.text);
             is_right = 0;
         }
@@ -173,6 +196,30 @@ static int read_status_url(plugin_data *plugin, part_t *part, const data_unset *
     return 1;
 }
 
+static const stderr_level_t stderr_levels[] = {
+    {"emerg", "emerg: "},     {"alert", "alert: "},   {"crit", "crit: "}, {"error", ""},        {"warn", "warning: "},
+    {"warning", "warning: "}, {"notice", "notice: "}, {"info", "info: "}, {"debug", "debug: "}, {"off", NULL},
+};
+#define STDERR_LEVELS (sizeof stderr_levels / sizeof *stderr_levels)
+
+static int read_log_stderr(plugin_data *plugin, part_t *part, const data_unset *line, const char *place)
+{
+    const char *words[STDERR_LEVELS];
+    char number[24], hint[160];
+    const char *value = mod_fcgate_value(line, number);
+
+    for (size_t i = 0; i < STDERR_LEVELS; i++) {
+        words[i] = stderr_levels[i].word;
+        if (value && !strcmp(value, words[i])) {
+            part->stderr_level = &stderr_levels[i];
+            return 1;
+        }
+    }
+    log_error(plugin->srv->errh, HERE, "%s: \"%s\" is no level (\"error\", \"warning\", \"notice\" ...), and not \"off\"%s",
+              place, value ? value : "(...)", mod_fcgate_hint(value ? value : "", words, STDERR_LEVELS, hint));
+    return 0;
+}
+
 static int read_setting(plugin_data *plugin, part_t *part, const data_unset *line, const setting_t *setting,
                         const char *place)
 {
@@ -229,6 +276,9 @@ static int read_line(plugin_data *plugin, part_t *part, const data_unset *line, 
     if (!strcmp(key, OURS "status_url")) {
         return read_status_url(plugin, part, line, place);
     }
+    if (!strcmp(key, OURS "log_stderr")) {
+        return read_log_stderr(plugin, part, line, place);
+    }
     if (!part->level) {
         part->level = fcgate_config_route(plugin->config, NULL, NULL, &error);
     }
@@ -273,7 +323,7 @@ static int read_parts(plugin_data *plugin)
                 is_right &= read_line(plugin, &part, line, condition->key.ptr);
             }
         }
-        if (part.level || part.map || part.status_url) {
+        if (part.level || part.map || part.status_url || part.stderr_level) {
             plugin->parts[plugin->part_count++] = part;
         }
     }

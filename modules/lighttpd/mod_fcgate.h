@@ -28,12 +28,19 @@
 /* Where a line of the log comes from, as log_error has it. */
 #define HERE "mod_fcgate", __LINE__
 
+/* How lines of an application's standard error are logged. */
+typedef struct {
+    const char *word;
+    const char *mark; /* in front of a line; NULL: it is not logged */
+} stderr_level_t;
+
 /* A part of lighttpd's configuration that has lines of ours: its global part, or a condition. */
 typedef struct {
     int condition;       /* its number; 0 for the global part */
     fcgate_route *level; /* its settings and params, or NULL */
     const array *map;    /* its fcgate.map, or NULL */
     const buffer *status_url; /* its fcgate.status_url, or NULL */
+    const stderr_level_t *stderr_level; /* its fcgate.log_stderr, or NULL */
 } part_t;
 
 typedef struct forward forward_t;
@@ -89,6 +96,7 @@ struct forward {
     plugin_data *plugin;
     request_st *r; /* NULL once lighttpd has done with it */
     claim_t claim;
+    const char *stderr_mark; /* in front of lines of its standard error; NULL: they are not logged */
     fcgate_exchange *exchange; /* NULL before it is started */
     forward_t *next, *previous; /* in `left` */
     unsigned is_started : 1;
@@ -129,6 +137,8 @@ claim_t mod_fcgate_find_by_file(request_st *r, const plugin_data *plugin);
 const combination_t *mod_fcgate_find_route(request_st *r, plugin_data *plugin, const char *balancer, int has_body,
                                            fcgate_error *error);
 void mod_fcgate_drop_routes(plugin_data *plugin);
+/* What stands in front of a line of the application's standard error; NULL: it is not logged. */
+const char *mod_fcgate_find_stderr_mark(request_st *r, const plugin_data *plugin);
 /* Whether the path is that of the status page. */
 int mod_fcgate_is_status_url(request_st *r, const plugin_data *plugin);
 

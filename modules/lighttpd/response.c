@@ -118,7 +118,10 @@ static void error_line(void *user, fcgate_exchange *exchange, const char *line, 
     const request_st *r = forward->r;
 
     UNUSED(exchange);
-    log_error(r ? r->conf.errh : forward->plugin->srv->errh, HERE, "application: %.*s", (int)length, line);
+    if (forward->stderr_mark) {
+        log_error(r ? r->conf.errh : forward->plugin->srv->errh, HERE, "%sapplication: %.*s", forward->stderr_mark,
+                  (int)length, line);
+    }
 }
 
 static void want_body(void *user, fcgate_exchange *exchange)

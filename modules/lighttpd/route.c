@@ -27,6 +27,18 @@ static const array *find_map(request_st *r, const plugin_data *plugin)
     return NULL;
 }
 
+const char *mod_fcgate_find_stderr_mark(request_st *r, const plugin_data *plugin)
+{
+    for (size_t i = plugin->part_count; i > 0; i--) {
+        const part_t *part = &plugin->parts[i - 1];
+
+        if (part->stderr_level && holds(r, part)) {
+            return part->stderr_level->mark;
+        }
+    }
+    return "";
+}
+
 int mod_fcgate_is_status_url(request_st *r, const plugin_data *plugin)
 {
     for (size_t i = plugin->part_count; i > 0; i--) {
