@@ -291,7 +291,7 @@ impl Environment {
         let root =
             facts.document_root.filter(|root| !root.is_empty()).unwrap_or(settings.document_root.as_bytes());
         let exists = facts.file_exists.filter(|_| facts.file.is_some() && settings.preset != Preset::Script);
-        let checked = exists != Some(true) && checks_script(settings, root, files);
+        let checked = exists != Some(true) && may_check_script(settings, root);
         let mut script_file = std::mem::take(&mut self.script);
         let (script_name, path_info) = match (settings.preset, facts.file) {
             (Preset::Script, _) => {
@@ -348,6 +348,7 @@ impl Environment {
             && !self.script.is_empty()
             && !exists.unwrap_or_else(|| files.is_regular_file(&self.script))
             && !stated_script(settings, facts).is_some_and(|script| files.is_regular_file(script))
+            && (settings.script_exists == Onoff::On || files.is_directory(root))
         {
             return Err(EnvironmentError {
                 kind: ErrorKind::NotFound,
@@ -441,17 +442,12 @@ fn stated_script<'a>(settings: &'a EnvironmentSettings, facts: &Facts<'a>) -> Op
     pairs(facts.params).find(|(name, _)| *name == NAME).map(|(_, value)| value).or_else(of_route)
 }
 
-/// Whether the script must be a regular file here.
-fn checks_script(settings: &EnvironmentSettings, root: &[u8], files: &dyn Files) -> bool {
+/// Whether the script must be a regular file, if its root is a directory here.
+fn may_check_script(settings: &EnvironmentSettings, root: &[u8]) -> bool {
     match settings.script_exists {
         Onoff::On => true,
         Onoff::Off => false,
-        Onoff::Auto => {
-            settings.preset != Preset::Plain
-                && settings.map_root.is_none()
-                && !root.is_empty()
-                && files.is_directory(root)
-        }
+        Onoff::Auto => settings.preset != Preset::Plain && settings.map_root.is_none() && !root.is_empty(),
     }
 }
 

@@ -125,8 +125,12 @@ pub fn split_script<'a>(
     buffer: &mut Vec<u8>,
 ) -> (&'a [u8], &'a [u8]) {
     let mut first = None;
-    for end in script_ends(path, extension) {
-        let Some(files) = files else { return path.split_at(end) };
+    let mut ends = script_ends(path, extension).peekable();
+    while let Some(end) = ends.next() {
+        // Where there is no choice no file decides.
+        let Some(files) = files.filter(|_| first.is_some() || ends.peek().is_some()) else {
+            return path.split_at(first.unwrap_or(end));
+        };
         join(root, &path[..end], buffer);
         if files.is_regular_file(buffer) {
             return path.split_at(end);
@@ -152,13 +156,17 @@ pub fn split_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> (&'a [u8], &'a [u8]) {
 /// as in [`split_script`].
 pub fn split_mapped(path: &[u8], file: &[u8], extension: &[u8], files: Option<&dyn Files>) -> usize {
     let mut first = None;
-    for end in script_ends(path, extension) {
-        let info = path.len() - end;
-        let Some(script) = file.strip_suffix(&path[end..]).filter(|script| script.ends_with(extension))
-        else {
-            continue;
+    let scripts = script_ends(path, extension).filter_map(|end| {
+        let script = file.strip_suffix(&path[end..]).filter(|script| script.ends_with(extension))?;
+        Some((path.len() - end, script))
+    });
+    let mut scripts = scripts.peekable();
+    while let Some((info, script)) = scripts.next() {
+        // Where there is no choice no file decides.
+        let Some(files) = files.filter(|_| first.is_some() || scripts.peek().is_some()) else {
+            return first.unwrap_or(info);
         };
-        if files.is_none_or(|files| files.is_regular_file(script)) {
+        if files.is_regular_file(script) {
             return info;
         }
         first.get_or_insert(info);
