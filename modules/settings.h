@@ -8,7 +8,7 @@ FCGATE_SETTING(max_idle, MaxIdle, POOL, COUNT, "64", "The most idle connections 
 FCGATE_SETTING(idle_timeout, IdleTimeout, POOL, TIME, "10s", "Close a connection that has been idle for this time.")
 FCGATE_SETTING(max_requests, MaxRequests, POOL, COUNT, "0", "Close a connection after so many requests; 0 is no limit.")
 FCGATE_SETTING(max_age, MaxAge, POOL, TIME, "0", "Close a connection that is older than this after its request; 0 is no limit.")
-FCGATE_SETTING(multiplex, Multiplex, POOL, FLAG, "off", "Run several requests on one connection at once. Switch it on only for an application that is known to do it (Go's net/http/fcgi, Net::Async::FastCGI, flup with multiplexed=True). Others corrupt requests in silence: php-fpm, and what is built on libfcgi, answers a POST as if it had no body.")
+FCGATE_SETTING(multiplex, Multiplex, POOL, FLAG, "off", "Run several requests on one connection at once. Switch it on only for an application that is known to do it (Go's net/http/fcgi, Net::Async::FastCGI, flup with multiplexed=True). Others corrupt requests in silence: php-fpm, and what is built on libfcgi, answers a POST as if its body were empty or cut.")
 FCGATE_SETTING(queue_length, QueueLength, POOL, COUNT, "1024", "The most requests that wait for a connection once max_connections is reached; the next one gets a 503 at once.")
 FCGATE_SETTING(queue_timeout, QueueTimeout, POOL, TIME, "10s", "The longest that a request waits for a connection before it gets a 503.")
 FCGATE_SETTING(connect_timeout, ConnectTimeout, POOL, TIME, "3s", "The longest that connecting may take before the next pool is tried.")

@@ -199,6 +199,12 @@ fn libevent_server_serves_php() {
     assert_eq!(client.get("/gone.php").expect(410).field("X-Own"), Some("yes"));
     assert!(client.get("/none.php").expect(204).body.is_empty());
     assert_eq!(client.get("/index.php").expect(200).text(), "php says GET ");
+    let pipelined =
+        b"GET /index.php?a=1 HTTP/1.1\r\nHost: x\r\n\r\nGET /index.php?a=2 HTTP/1.1\r\nHost: x\r\n\r\n";
+    client.write(pipelined).unwrap();
+    for answer in ["php says GET 1", "php says GET 2"] {
+        assert_eq!(client.read_response("GET").unwrap().expect(200).text(), answer);
+    }
     assert_eq!(client.connects(), 1, "a connection was not kept");
     assert_eq!(Client::new(address).get("/missing.php").status, 404);
     let old =

@@ -87,7 +87,7 @@ pub static SETTINGS: &[Setting] = &[
         Flag(|pool, on| pool.multiplex = on),
         "Run several requests on one connection at once. Switch it on only for an application that is \
          known to do it (Go's net/http/fcgi, Net::Async::FastCGI, flup with multiplexed=True). Others corrupt \
-         requests in silence: php-fpm, and what is built on libfcgi, answers a POST as if it had no body.",
+         requests in silence: php-fpm, and what is built on libfcgi, answers a POST as if its body were empty or cut.",
     ),
     // Pools: waiting.
     pool(
