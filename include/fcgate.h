@@ -938,6 +938,15 @@ typedef struct {
      The exchange is over, with this status: the last call. Free the exchange in it or later.
      */
     void (*end)(void *user, fcgate_exchange *exchange, int32_t status, const fcgate_error *error);
+    /*
+     A line of the log about this exchange; `level` is one of FCGATE_LOG_. NULL: it goes to the
+     gateway's log. It may come from within fcgate_exchange_start, with NULL for the exchange.
+     */
+    void (*log)(void *user,
+                fcgate_exchange *exchange,
+                uint32_t level,
+                const char *text,
+                size_t length);
 } fcgate_events;
 
 #ifdef __cplusplus
@@ -1656,7 +1665,7 @@ void fcgate_loop_ready(const fcgate_loop *event_loop, uint64_t socket, uint32_t 
 void fcgate_loop_expire(const fcgate_loop *event_loop);
 
 /*
- Starts an exchange in a loop. None of its callbacks comes before this has returned. The request
+ Starts an exchange in a loop. None of its callbacks but `log` comes before this has returned. The request
  is empty afterwards and may be used for another. `route` may be NULL: the gateway's first. Returns
  NULL after an error.
 

@@ -9,7 +9,7 @@ use crate::report::Result;
 use fcgate::cgi::ResponseHead;
 use fcgate::config::Config;
 use fcgate::drive::event_loop::{EventLoop, Events, Hooks, READABLE, WRITABLE};
-use fcgate::drive::{Request, StartError};
+use fcgate::drive::{Level, Request, StartError};
 use fcgate::exchange::Exchange;
 use fcgate::gateway::Gateway;
 use fcgate_kit::Directory;
@@ -107,6 +107,10 @@ impl Events for One {
 
     fn stderr_line(&self, _: &str) -> bool {
         true
+    }
+
+    fn log(&self, _: Level, _: &str) -> bool {
+        false
     }
 
     fn writable(&self) {}

@@ -14,7 +14,7 @@ use super::info::{self, fcgate_info};
 use super::request::fcgate_request;
 use crate::cgi::ResponseHead;
 use crate::drive::event_loop::{EventLoop, Events, Hooks, Key, READABLE, WRITABLE};
-use crate::drive::{Engine, Route, StartError};
+use crate::drive::{Engine, Level, Route, StartError};
 use crate::exchange::Exchange;
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
@@ -104,6 +104,17 @@ pub struct fcgate_events {
             error: *const fcgate_error,
         ),
     >,
+    /// A line of the log about this exchange; `level` is one of FCGATE_LOG_. NULL: it goes to the
+    /// gateway's log. It may come from within fcgate_exchange_start, with NULL for the exchange.
+    pub log: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            exchange: *mut fcgate_exchange,
+            level: u32,
+            text: *const c_char,
+            length: usize,
+        ),
+    >,
 }
 
 impl Default for fcgate_events {
@@ -117,6 +128,7 @@ impl Default for fcgate_events {
             writable: None,
             complete: None,
             end: None,
+            log: None,
         }
     }
 }
@@ -210,6 +222,13 @@ impl Events for CEvents {
         let Some(call) = self.events.error_line else { return false };
         // SAFETY: as above; the line is lent until the call returns.
         unsafe { call(self.user, self.exchange.get(), line.as_ptr().cast(), line.len()) };
+        true
+    }
+
+    fn log(&self, level: Level, line: &str) -> bool {
+        let Some(call) = self.events.log else { return false };
+        // SAFETY: as above; the line is lent until the call returns.
+        unsafe { call(self.user, self.exchange.get(), level as u32, line.as_ptr().cast(), line.len()) };
         true
     }
 
@@ -327,7 +346,7 @@ pub unsafe extern "C" fn fcgate_loop_expire(event_loop: *const fcgate_loop) {
     });
 }
 
-/// Starts an exchange in a loop. None of its callbacks comes before this has returned. The request
+/// Starts an exchange in a loop. None of its callbacks but `log` comes before this has returned. The request
 /// is empty afterwards and may be used for another. `route` may be NULL: the gateway's first. Returns
 /// NULL after an error.
 ///

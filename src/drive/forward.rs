@@ -3,7 +3,7 @@
 use super::blocking::{Blocking, Client, Progress};
 use super::engine::Engine;
 use super::held::Held;
-use super::log::Level;
+use super::log::{Level, Lines};
 use super::report;
 use super::request::Request;
 use super::routes::Route;
@@ -68,7 +68,7 @@ pub fn forward(
     let now = match begun {
         Ok(now) => now,
         Err(error) => {
-            report_start(engine, route, request, &error);
+            report_start(engine, route, request, &error, &engine.log);
             return Err(error);
         }
     };
@@ -77,9 +77,8 @@ pub fn forward(
     let mut exchange = Blocking::new(Arc::clone(engine), route.balancer, lease, body, now, wants_pauses);
     run(&mut exchange, host, route, request);
     request.take_back_body(exchange.return_body());
-    report_end(engine, route, &exchange.scratch.exchange, || {
-        start::script(&exchange.scratch, start::target(request))
-    });
+    let script = || start::script(&exchange.scratch, start::target(request));
+    report_end(engine, route, &exchange.scratch.exchange, script, &engine.log);
     Ok(exchange)
 }
 
@@ -149,7 +148,7 @@ fn run(exchange: &mut Blocking, host: &mut dyn Host, route: Route, request: &Req
                 let body = &scratch.received[body];
                 result = if spools && (!held.is_empty() || !body.is_empty() && !takes(host)) {
                     if let Err(error) = held.push(body, settings) {
-                        log_unspooled(&engine, route.balancer, &error);
+                        log_unspooled(&engine, route.balancer, &error, &engine.log);
                     }
                     held.complete |= complete;
                     head.map_or(Ok(()), |head| host.head(head))
@@ -266,24 +265,24 @@ fn take_stderr(
 
 fn give_line(engine: &Engine, balancer: usize, host: &mut dyn Host, request: &Request, line: &str) {
     if !host.stderr_line(line) {
-        log_stderr(engine, balancer, request, line);
+        log_stderr(engine, balancer, request, line, &engine.log);
     }
 }
 
 /// Writes a line of STDERR to the log.
-pub(super) fn log_stderr(engine: &Engine, balancer: usize, request: &Request, line: &str) {
+pub(super) fn log_stderr(engine: &Engine, balancer: usize, request: &Request, line: &str, log: &dyn Lines) {
     let target =
         String::from_utf8_lossy(start::target(request).unwrap_or_default()).escape_debug().to_string();
-    engine.log.write(
+    log.write(
         Level::Notice,
         &format!("{}: application: {line}; request {target}", engine.balancer_name(balancer)),
     );
 }
 
 /// Writes to the log why a response waits in spite of `response_body=spool`.
-pub(super) fn log_unspooled(engine: &Engine, balancer: usize, error: &io::Error) {
+pub(super) fn log_unspooled(engine: &Engine, balancer: usize, error: &io::Error, log: &dyn Lines) {
     let name = engine.balancer_name(balancer);
-    engine.log.write(
+    log.write(
         Level::Warning,
         &format!(
             "{name}: a response can't be laid aside: {error}; the application waits for its client; see spool_directory"
@@ -292,19 +291,31 @@ pub(super) fn log_unspooled(engine: &Engine, balancer: usize, error: &io::Error)
 }
 
 /// Writes to the log why a request was not sent.
-pub(super) fn report_start(engine: &Engine, route: Route, request: &Request, error: &StartError) {
+pub(super) fn report_start(
+    engine: &Engine,
+    route: Route,
+    request: &Request,
+    error: &StartError,
+    log: &dyn Lines,
+) {
     let target =
         String::from_utf8_lossy(start::target(request).unwrap_or_default()).escape_debug().to_string();
     let level = match error {
         StartError::ClientGone => Level::Notice,
         _ => Level::Error,
     };
-    engine.log.write(level, &format!("{}: {error}; request {target}", engine.balancer_name(route.balancer)));
+    log.write(level, &format!("{}: {error}; request {target}", engine.balancer_name(route.balancer)));
 }
 
 /// Counts the end of an exchange and writes to the log what a person should know of it. `script`
 /// tells the script, where that is needed.
-pub(super) fn report_end(engine: &Engine, route: Route, exchange: &Exchange, script: impl Fn() -> String) {
+pub(super) fn report_end(
+    engine: &Engine,
+    route: Route,
+    exchange: &Exchange,
+    script: impl Fn() -> String,
+    log: &dyn Lines,
+) {
     let pool = engine.pool(route.balancer, exchange.pool());
     pool.counters().retries.add(u64::from(exchange.retries()));
     let name = engine.balancer_name(route.balancer);
@@ -315,12 +326,12 @@ pub(super) fn report_end(engine: &Engine, route: Route, exchange: &Exchange, scr
         let address = pool.address().to_string();
         let limits = Limits::from(engine.settings(route));
         let line = report::failure(failure, name, &address, &script(), &limits, exchange.retries());
-        engine.log.write(level, &line);
+        log.write(level, &line);
     } else if let Some(notice) = exchange.notice() {
         let address = pool.address().to_string();
-        engine.log.write(Level::Warning, &report::notice(notice, name, &address, &script()));
+        log.write(Level::Warning, &report::notice(notice, name, &address, &script()));
     }
     for warning in exchange.response.head.warnings() {
-        engine.log.write(Level::Warning, &format!("{name}: {warning}; script {}", script()));
+        log.write(Level::Warning, &format!("{name}: {warning}; script {}", script()));
     }
 }

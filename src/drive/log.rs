@@ -42,3 +42,15 @@ impl Log {
         }
     }
 }
+
+/// Takes the lines about one exchange.
+pub trait Lines {
+    /// Writes a line.
+    fn write(&self, level: Level, line: &str);
+}
+
+impl Lines for Log {
+    fn write(&self, level: Level, line: &str) {
+        Self::write(self, level, line);
+    }
+}

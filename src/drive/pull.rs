@@ -60,7 +60,7 @@ impl Pull {
     pub fn open(engine: &Arc<Engine>, route: Route, request: Request) -> Result<Self, StartError> {
         let mut lease = engine.scratches.take();
         if let Err(error) = start::check(engine, route, &request, &mut lease) {
-            report_start(engine, route, &request, &error);
+            report_start(engine, route, &request, &error, &engine.log);
             return Err(error);
         }
         let spooled = start::needs_spool(&request, engine.settings(route));
@@ -87,8 +87,9 @@ impl Pull {
     fn begin(&mut self, spooled: bool) -> Result<(), StartError> {
         let State::Taking(mut lease) = std::mem::replace(&mut self.state, State::Dead) else { return Ok(()) };
         let now = clock::now();
-        start::start(&self.engine, self.route, &self.request, &mut lease, spooled, now)
-            .inspect_err(|error| report_start(&self.engine, self.route, &self.request, error))?;
+        start::start(&self.engine, self.route, &self.request, &mut lease, spooled, now).inspect_err(
+            |error| report_start(&self.engine, self.route, &self.request, error, &self.engine.log),
+        )?;
         let body = self.request.lend_body();
         let engine = Arc::clone(&self.engine);
         let exchange = Blocking::new(engine, self.route.balancer, lease, body, now, false);
@@ -117,7 +118,7 @@ impl Pull {
             State::Taking(lease) => {
                 if let Err(error) = start::spool(lease, settings, bytes) {
                     self.state = State::Dead;
-                    report_start(&self.engine, self.route, &self.request, &error);
+                    report_start(&self.engine, self.route, &self.request, &error, &self.engine.log);
                     return Err(PullError::NotStarted(error));
                 }
                 if end {
@@ -251,9 +252,9 @@ impl Pull {
                     let (engine, balancer, request) = (&self.engine, exchange.balancer(), &self.request);
                     let scratch = &mut *exchange.scratch;
                     self.stderr.extend_from_slice(&scratch.received[stderr.start..stderr.start + room]);
-                    scratch
-                        .stderr
-                        .push(&scratch.received[stderr], |line| log_stderr(engine, balancer, request, line));
+                    scratch.stderr.push(&scratch.received[stderr], |line| {
+                        log_stderr(engine, balancer, request, line, &engine.log)
+                    });
                 }
                 if keep {
                     self.kept.extend_from_slice(&exchange.scratch.received[body]);
@@ -274,9 +275,10 @@ impl Pull {
         }
         let State::Running(exchange) = &mut self.state else { return };
         let (engine, balancer, request) = (&self.engine, exchange.balancer(), &self.request);
-        exchange.scratch.stderr.finish(|line| log_stderr(engine, balancer, request, line));
+        exchange.scratch.stderr.finish(|line| log_stderr(engine, balancer, request, line, &engine.log));
         let scratch = &exchange.scratch;
-        report_end(engine, self.route, &scratch.exchange, || start::script(scratch, start::target(request)));
+        let script = || start::script(scratch, start::target(request));
+        report_end(engine, self.route, &scratch.exchange, script, &engine.log);
     }
 
     /// Gives the exchange up, if it is not over.

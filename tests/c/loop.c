@@ -21,8 +21,8 @@ static fcgate_error error;
 
 /* What one exchange is to do, and did. */
 struct story {
-    int free_in_head, free_in_data, abort_in_data, pause_in_head, is_chunked;
-    int heads, completes, ends, writables;
+    int free_in_head, free_in_data, free_in_log, abort_in_data, pause_in_head, is_chunked;
+    int heads, completes, ends, writables, lines;
     size_t length, body_left;
     int32_t status;
     fcgate_exchange *exchange;
@@ -111,8 +111,21 @@ static void on_end(void *user, fcgate_exchange *exchange, int32_t status, const 
     story->exchange = NULL;
 }
 
+static void on_log(void *user, fcgate_exchange *exchange, uint32_t level, const char *text, size_t length)
+{
+    struct story *story = user;
+
+    assert_ptr_equal(exchange, story->exchange);
+    assert_true(level >= FCGATE_LOG_ERROR && level <= FCGATE_LOG_NOTICE);
+    assert_true(length > 0 && !memchr(text, '\n', length));
+    story->lines++;
+    if (story->free_in_log)
+        fcgate_exchange_free(exchange), story->exchange = NULL;
+}
+
 static const fcgate_events events = { .struct_size = sizeof events, .head = on_head, .data = on_data,
-                                      .writable = on_writable, .complete = on_complete, .end = on_end };
+                                      .writable = on_writable, .complete = on_complete, .end = on_end,
+                                      .log = on_log };
 
 static void start(struct story *story, const char *method, const char *target)
 {
@@ -271,6 +284,7 @@ static void a_paused_exchange_waits(void **state)
 static void a_refused_body_ends_its_exchange(void **state)
 {
     struct story story = { .body_left = 200000, .is_chunked = 1 };
+    struct story freed = { .body_left = 200000, .is_chunked = 1, .free_in_log = 1 };
 
     tear_down(state);
     assert_int_equal(open_with("max_body_bytes=60000"), 0);
@@ -278,6 +292,11 @@ static void a_refused_body_ends_its_exchange(void **state)
     run_to_end(&story);
     assert_int_equal(story.status, FCGATE_E_TOO_LARGE);
     assert_int_equal(story.ends, 1);
+    assert_int_equal(story.lines, 1);
+    start(&freed, "POST", "/echo");
+    run_to_end(&freed);
+    assert_int_equal(freed.lines, 1);
+    assert_int_equal(freed.ends, 0);
 }
 
 static void a_client_may_go_away(void **state)
@@ -295,7 +314,40 @@ static void a_client_may_go_away(void **state)
         run_to_end(&story);
         assert_int_equal(story.status, i == 0 ? FCGATE_E_CLIENT_GONE : FCGATE_OK);
         assert_int_equal(story.ends, 1);
+        assert_int_equal(story.lines, i == 0);
     }
+}
+
+static void the_last_line_of_the_log_may_free(void **state)
+{
+    struct story story = { .free_in_log = 1 };
+
+    tear_down(state);
+    assert_int_equal(open_with("head_timeout=20ms"), 0);
+    start(&story, "GET", "/slow?ms=20000");
+    run_to_end(&story);
+    assert_int_equal(story.lines, 1);
+    assert_int_equal(story.ends, 0);
+}
+
+/* There is no exchange yet that it could be told of. */
+static void a_request_that_is_not_started_is_logged(void **state)
+{
+    static char large[2000];
+    struct story story = { 0 };
+    fcgate_request *request = fcgate_request_new();
+
+    tear_down(state);
+    assert_int_equal(open_with("max_params_bytes=1k"), 0);
+    memset(large, 'x', sizeof large);
+    fcgate_request_fact(request, FCGATE_METHOD, "GET", 3);
+    fcgate_request_fact(request, FCGATE_TARGET, "/", 1);
+    fcgate_request_header(request, "X-Large", 7, large, sizeof large);
+    assert_null(fcgate_exchange_start(loop, NULL, request, &events, &story, &error));
+    assert_int_equal(error.http_status, 431);
+    assert_int_equal(story.lines, 1);
+    assert_int_equal(story.ends, 0);
+    fcgate_request_free(request);
 }
 
 static void a_stale_socket_is_passed_over(void **state)
@@ -328,6 +380,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_paused_exchange_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_refused_body_ends_its_exchange, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_client_may_go_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_last_line_of_the_log_may_free, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_request_that_is_not_started_is_logged, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stale_socket_is_passed_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_exchange_in_flight_ends_with_its_loop, set_up, tear_down),
     };

@@ -1,6 +1,7 @@
 //! The host's side of the loop drive: what it does for the loop, what happens to it, what it wants.
 
 use crate::cgi::ResponseHead;
+use crate::drive::log::{Level, Lines, Log};
 use crate::drive::start::StartError;
 use crate::exchange::Exchange;
 use std::cell::{Cell, RefCell};
@@ -24,6 +25,8 @@ pub trait Events {
     fn data(&self, bytes: &[u8]) -> bool;
     /// A line of STDERR; `false` if it should go to the log.
     fn stderr_line(&self, line: &str) -> bool;
+    /// A line of the log about this exchange; `false` if it should go to the log of all.
+    fn log(&self, level: Level, line: &str) -> bool;
     /// More of the request's body is wanted.
     fn writable(&self);
     /// The response is whole.
@@ -32,6 +35,20 @@ pub trait Events {
     fn refused(&self, error: &StartError);
     /// The exchange is over: the last call.
     fn end(&self, exchange: &Exchange, address: &dyn Display, script: &dyn Fn() -> String);
+}
+
+/// Where the lines about one exchange go.
+pub struct ExchangeLog<'a> {
+    pub events: &'a dyn Events,
+    pub log: &'a Log,
+}
+
+impl Lines for ExchangeLog<'_> {
+    fn write(&self, level: Level, line: &str) {
+        if !self.events.log(level, line) {
+            self.log.write(level, line);
+        }
+    }
 }
 
 /// What the host asked for, perhaps from within a callback.

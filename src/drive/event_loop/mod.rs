@@ -28,7 +28,7 @@ use crate::exchange::Exchange;
 use crate::os::event::Event;
 use crate::os::socket::Stream;
 use crate::os::{Address, clock};
-use host::Control;
+use host::{Control, ExchangeLog};
 use shared::{Seat, Shared};
 use sockets::{Owner, Sockets};
 use std::cell::{Cell, RefCell};
@@ -172,7 +172,7 @@ impl EventLoop {
     pub fn start(&self, route: Route, request: Request, events: Rc<dyn Events>) -> Result<Key, StartError> {
         let mut lease = self.engine.scratches.take();
         start::check(&self.engine, route, &request, &mut lease)
-            .inspect_err(|error| report_start(&self.engine, route, &request, error))?;
+            .inspect_err(|error| report_start(&self.engine, route, &request, error, &self.log(&*events)))?;
         let spooled = start::needs_spool(&request, self.engine.settings(route));
         let mut slot = Box::new(Slot {
             control: Rc::default(),
@@ -216,8 +216,9 @@ impl EventLoop {
 
     fn begin(&self, slot: &mut Slot, spooled: bool) -> Result<(), StartError> {
         let now = clock::now();
-        start::start(&self.engine, slot.route, &slot.request, &mut slot.lease, spooled, now)
-            .inspect_err(|error| report_start(&self.engine, slot.route, &slot.request, error))?;
+        start::start(&self.engine, slot.route, &slot.request, &mut slot.lease, spooled, now).inspect_err(
+            |error| report_start(&self.engine, slot.route, &slot.request, error, &self.log(&*slot.events)),
+        )?;
         slot.request_body = slot.request.lend_body();
         slot.begun = true;
         Ok(())
@@ -304,7 +305,9 @@ impl EventLoop {
         if !slot.begun {
             let settings = self.engine.settings(slot.route);
             let spooled = start::spool(&mut slot.lease, settings, bytes)
-                .inspect_err(|error| report_start(&self.engine, slot.route, &slot.request, error))
+                .inspect_err(|error| {
+                    report_start(&self.engine, slot.route, &slot.request, error, &self.log(&*slot.events))
+                })
                 .and_then(|()| {
                     control.body_ended.set(end);
                     if end { self.begin(&mut slot, true) } else { Ok(()) }
@@ -312,7 +315,9 @@ impl EventLoop {
             if let Err(error) = spooled {
                 let events = Rc::clone(&slot.events);
                 self.forget(key, slot);
-                events.refused(&error);
+                if !control.freed.get() {
+                    events.refused(&error);
+                }
                 return Some(bytes.len());
             }
             if slot.begun {
@@ -370,6 +375,11 @@ impl EventLoop {
 
     fn address(&self, slot: &Slot) -> &Address {
         self.engine.pool(slot.attempt.balancer, slot.lease.exchange.pool()).address()
+    }
+
+    /// Where the lines about an exchange go.
+    fn log<'a>(&'a self, events: &'a dyn Events) -> ExchangeLog<'a> {
+        ExchangeLog { events, log: &self.engine.log }
     }
 
     fn control(&self, key: Key) -> Option<Rc<Control>> {

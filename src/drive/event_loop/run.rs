@@ -165,7 +165,7 @@ impl EventLoop {
             scratch.stderr.push(given.stderr, |line| {
                 found |= !caught.is_empty() && line.contains(caught.as_str());
                 if !events.stderr_line(line) {
-                    log_stderr(engine, balancer, request, line);
+                    log_stderr(engine, balancer, request, line, &self.log(&**events));
                 }
             });
             if found {
@@ -182,7 +182,7 @@ impl EventLoop {
         if goes_on && !given.body.is_empty() && !control.freed.get() {
             if holds() {
                 if let Err(error) = held.push(given.body, self.engine.settings(slot.route)) {
-                    log_unspooled(&self.engine, slot.attempt.balancer, &error);
+                    log_unspooled(&self.engine, slot.attempt.balancer, &error, &self.log(&**events));
                 }
             } else {
                 goes_on &= events.data(given.body);
@@ -284,7 +284,7 @@ impl EventLoop {
         let events = Rc::clone(&slot.events);
         slot.lease.stderr.finish(|line| {
             if !events.stderr_line(line) {
-                log_stderr(engine, balancer, &slot.request, line);
+                log_stderr(engine, balancer, &slot.request, line, &self.log(&*events));
             }
         });
         slot.over = true;
@@ -292,8 +292,10 @@ impl EventLoop {
 
     pub(super) fn tell_end(&self, key: Key, slot: Box<Slot>) {
         let script = || start::script(&slot.lease, start::target(&slot.request));
-        report_end(&self.engine, slot.route, &slot.lease.exchange, script);
-        slot.events.end(&slot.lease.exchange, self.address(&slot), &script);
+        report_end(&self.engine, slot.route, &slot.lease.exchange, script, &self.log(&*slot.events));
+        if !slot.control.freed.get() {
+            slot.events.end(&slot.lease.exchange, self.address(&slot), &script);
+        }
         self.forget(key, slot);
     }
 }

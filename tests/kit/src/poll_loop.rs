@@ -3,7 +3,7 @@
 
 use fcgate::cgi::ResponseHead;
 use fcgate::drive::event_loop::{EventLoop, Events, Hooks, Key, READABLE, WRITABLE};
-use fcgate::drive::{Request, StartError};
+use fcgate::drive::{Level, Request, StartError};
 use fcgate::exchange::{Cause, Exchange};
 use fcgate::gateway::Gateway;
 use std::cell::{Cell, RefCell};
@@ -77,6 +77,10 @@ impl Events for Shared {
     }
 
     fn stderr_line(&self, _: &str) -> bool {
+        false
+    }
+
+    fn log(&self, _: Level, _: &str) -> bool {
         false
     }
 
