@@ -1,7 +1,7 @@
 //! What operators see of mod_fcgate in lighttpd: the status page, and what logs have of each request.
 
 use fcgate::protocol::ProtocolStatus;
-use fcgate_kit::{Application, Lighttpd, Recorded, Reply, Request};
+use fcgate_kit::{Application, Lighttpd, Recorded, Reply, Request, Step};
 
 /// Every variable for the access log.
 const FORMAT: &str = "accesslog.format := \"%U?%q %s pool=%{FCGATE_POOL}e queue=%{FCGATE_QUEUE_TIME}e \
@@ -159,4 +159,47 @@ fn lines_of_standard_error_have_a_level() {
     assert!(log("/x.php").contains(") application: from"), "{}", log("/x.php"));
     assert!(log("/low.php").contains(") notice: application: from"), "{}", log("/low.php"));
     assert!(!lighttpd.log().contains("/quiet.php"), "{}", lighttpd.log());
+}
+
+/// F6: what goes wrong with a request, and what its application writes to standard error, goes to the error
+/// log of its condition, and to no other.
+#[test]
+fn each_condition_has_its_error_log() {
+    let answer = |request: &Recorded| match request.param("QUERY_STRING") {
+        Some("fail") => Reply::new().stderr("last words\n").close().to(request),
+        Some("late") => Reply::new().then(Step::AwaitAbort).close().to(request),
+        _ => Reply::new().stdout("X: y\r\n\r\n").end().to(request),
+    };
+    let application = Application::unix().on_request(answer).start();
+    let lighttpd = Lighttpd::builder()
+        .config(lines(&application.address()))
+        .config("$HTTP[\"url\"] =^ \"/own\" { server.errorlog = \"{directory}/own/other.log\" }")
+        .config("$HTTP[\"url\"] =^ \"/own/large\" { fcgate.max_params_bytes = 1024 }")
+        .file("x.php", "")
+        .file("own/x.php", "")
+        .file("own/large.php", "")
+        .start();
+    let mut client = lighttpd.client();
+    client.get("/own/x.php?fail").expect(502);
+    client.send(&Request::get("/own/large.php").field("X-Large", "x".repeat(2000))).expect(431);
+    let before = application.requests().len();
+    let mut gone = lighttpd.client();
+    gone.send_part(&Request::get("/own/x.php?late"), 0).unwrap();
+    application.wait_for_requests(before + 1);
+    gone.close();
+    application.wait_for("an abort", |requests| requests[before].aborted);
+    client.get("/x.php?fail").expect(502);
+    lighttpd.wait_for_log(&["error closed", "root/x.php"]);
+    let (all, own) = (lighttpd.log(), lighttpd.directory().join("own/other.log"));
+    let own = std::fs::read_to_string(own).unwrap();
+    for words in [
+        ["error closed", "own/x.php"],
+        ["application: last words", ""],
+        ["request /own/large.php", ""],
+        ["error client_gone", "own/x.php"],
+    ] {
+        assert!(own.lines().any(|line| words.iter().all(|word| line.contains(word))), "{words:?}: {own}");
+    }
+    assert!(!all.contains("/own/x.php") && !all.contains("/own/large.php"), "{all}");
+    assert!(all.contains("application: last words") && !own.contains("root/x.php"), "{all}\n{own}");
 }

@@ -152,6 +152,7 @@ static handler_t start(forward_t *forward)
         mod_fcgate_stream(r);
     }
     mod_fcgate_describe(r, &forward->claim, plugin->request);
+    forward->log = r->conf.errh;
     forward->stderr_mark = mod_fcgate_find_stderr_mark(r, plugin);
     forward->is_started = 1;
     forward->has_body = r->reqbody_length != 0;

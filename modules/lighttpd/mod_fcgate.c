@@ -8,11 +8,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
+void mod_fcgate_write_line(log_error_st *log, uint32_t level, const char *text, size_t length)
+{
+    log_error(log, HERE, "%s%.*s", level == FCGATE_LOG_WARNING ? "warning: " : "", (int)length, text);
+}
+
 void mod_fcgate_log(void *user, uint32_t level, const char *text, size_t length)
 {
     const plugin_data *plugin = user;
 
-    log_error(plugin->srv->errh, HERE, "%s%.*s", level == FCGATE_LOG_WARNING ? "warning: " : "", (int)length, text);
+    mod_fcgate_write_line(plugin->srv->errh, level, text, length);
 }
 
 INIT_FUNC(init)

@@ -96,6 +96,7 @@ struct forward {
     plugin_data *plugin;
     request_st *r; /* NULL once lighttpd has done with it */
     claim_t claim;
+    log_error_st *log;       /* of the request's condition */
     const char *stderr_mark; /* in front of lines of its standard error; NULL: they are not logged */
     fcgate_exchange *exchange; /* NULL before it is started */
     forward_t *next, *previous; /* in `left` */
@@ -182,6 +183,7 @@ void mod_fcgate_note(const forward_t *forward, const fcgate_error *error);
 void mod_fcgate_forget_notes(request_st *r);
 
 /* mod_fcgate.c */
+void mod_fcgate_write_line(log_error_st *log, uint32_t level, const char *text, size_t length);
 void mod_fcgate_log(void *user, uint32_t level, const char *text, size_t length);
 
 #endif

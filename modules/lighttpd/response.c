@@ -112,15 +112,21 @@ static int32_t take_data(void *user, fcgate_exchange *exchange, const void *byte
     return FCGATE_OK;
 }
 
+static void log_line(void *user, fcgate_exchange *exchange, uint32_t level, const char *text, size_t length)
+{
+    const forward_t *forward = user;
+
+    UNUSED(exchange);
+    mod_fcgate_write_line(forward->log, level, text, length);
+}
+
 static void error_line(void *user, fcgate_exchange *exchange, const char *line, size_t length)
 {
     const forward_t *forward = user;
-    const request_st *r = forward->r;
 
     UNUSED(exchange);
     if (forward->stderr_mark) {
-        log_error(r ? r->conf.errh : forward->plugin->srv->errh, HERE, "%sapplication: %.*s", forward->stderr_mark,
-                  (int)length, line);
+        log_error(forward->log, HERE, "%sapplication: %.*s", forward->stderr_mark, (int)length, line);
     }
 }
 
@@ -187,6 +193,7 @@ const fcgate_events mod_fcgate_response_events = {
     .writable = want_body,
     .complete = complete,
     .end = end,
+    .log = log_line,
 };
 
 /* ---- what lighttpd is told ---- */
