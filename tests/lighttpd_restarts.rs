@@ -117,6 +117,9 @@ fn valgrind_finds_nothing() {
         .config(lines(&format!("{} max_connections=4 keep_conn=on", application.address())))
         .config("server.stream-response-body = 2\nfcgate.param = ( \"A\" => \"b\" )")
         .config("$HTTP[\"url\"] =^ \"/s/\" { fcgate.request_body = \"stream\" }")
+        .config(
+            "accesslog.format := \"%U %{FCGATE_POOL}e %{FCGATE_ERROR}e\"\nfcgate.status_url = \"/status\"",
+        )
         .file("x.php", "")
         .file("s/x.php", "");
     let report = builder.directory().join("own/valgrind");
@@ -138,6 +141,7 @@ fn valgrind_finds_nothing() {
             client.send(&Request::post(target, "").chunked(["a", "b"])).expect(200);
             client.send(&Request::head(target)).expect(200);
             client.get(&format!("{target}?fail")).expect(502);
+            client.get("/status").expect(200);
             assert!(!lighttpd.client().get(&format!("{target}?cut")).is_complete());
             let url = format!("http://{}{target}", lighttpd.address());
             let out =
