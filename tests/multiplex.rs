@@ -155,6 +155,31 @@ fn a_client_beyond_all_bounds_is_given_up() {
     application.assert_no_violations();
 }
 
+/// A13: a response that just fills what may be held is whole: nothing more has come for its client.
+#[test]
+fn a_response_that_fills_its_bounds_is_whole() {
+    let body = vec![b'x'; 64 << 10];
+    let sent = body.clone();
+    let application =
+        Application::unix()
+            .multiplex()
+            .on_request(move |request| {
+                if query(request) == "0" { Reply::page(200, &sent).to(request) } else { answer(request) }
+            })
+            .start();
+    let gateway = gateway(&application, "response_memory=64k");
+    let own = PollLoop::new(&gateway);
+    let (slow, stalled) = own.start(get(0));
+    own.own().pause(slow, true);
+    own.run_until("the application is free", || gateway.engine().pools()[0].idle() == 1);
+    assert_eq!(own.finish(get(1)).cause.get(), None);
+    own.own().pause(slow, false);
+    own.run_until("the end of the slow one", || stalled.ended.get());
+    assert_eq!(stalled.cause.get(), None);
+    assert!(*stalled.body.borrow() == body);
+    application.assert_no_violations();
+}
+
 /// A13, F3: when the connection is lost, each exchange is judged for itself: what may be repeated is.
 #[test]
 fn a_lost_connection_is_judged_for_each() {

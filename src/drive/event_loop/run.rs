@@ -56,10 +56,8 @@ impl EventLoop {
                 return self.put_back(key, slot);
             }
             let full = slot.held.is_full(self.engine.settings(slot.route));
-            if full && slot.seat.is_some() {
-                // Others must not wait for its client.
-                slot.lease.exchange.handle_client_slow(now);
-            } else if full != slot.full {
+            // On a shared connection none is paused: others must not wait for its client.
+            if slot.seat.is_none() && full != slot.full {
                 slot.full = full;
                 slot.drained = false;
                 slot.lease.exchange.handle_pause(now, full);
@@ -180,8 +178,12 @@ impl EventLoop {
             goes_on &= events.head(&scratch.exchange.response.head);
         }
         if goes_on && !given.body.is_empty() && !control.freed.get() {
+            let settings = self.engine.settings(slot.route);
             if holds() {
-                if let Err(error) = held.push(given.body, self.engine.settings(slot.route)) {
+                if slot.seat.is_some() && held.is_full(settings) {
+                    return scratch.exchange.handle_client_slow(now);
+                }
+                if let Err(error) = held.push(given.body, settings) {
                     log_unspooled(&self.engine, slot.attempt.balancer, &error, &self.log(&**events));
                 }
             } else {

@@ -396,7 +396,8 @@ impl EventLoop {
             (link.place, link.exchanges.clone())
         };
         for (id, index) in exchanges {
-            let unfinished = |slot: &Slot| !slot.lease.exchange.outgoing.is_complete();
+            let seat = Some(Seat { at, id });
+            let unfinished = |slot: &Slot| slot.seat == seat && !slot.lease.exchange.outgoing.is_complete();
             let Some((key, mut slot)) = self.take_if(index, unfinished) else { continue };
             if let Some(link) = self.shared.borrow_mut().link(at) {
                 link.exchanges.remove(&id);
