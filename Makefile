@@ -187,6 +187,9 @@ $(BUILD)/ngx_http_fcgate_module.so: $(wildcard modules/nginx/*.c modules/nginx/*
 	$(MAKE) -f $(NGINX_BUILD)/Makefile -C $(NGINX_SRC) modules
 	@cp -f $(NGINX_BUILD)/ngx_http_fcgate_module.so $@
 
+.PHONY: modules
+modules: apache lighttpd nginx ## the modules of all three servers
+
 ##@ Trying
 
 .PHONY: demo

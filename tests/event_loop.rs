@@ -1,10 +1,12 @@
 //! Connections of an event loop: what the host is asked to do for them, and who may use them.
 
 use fcgate::config::Config;
-use fcgate::drive::{Fact, Request};
+use fcgate::drive::{Body, Fact, Request};
 use fcgate::exchange::Cause;
 use fcgate::gateway::Gateway;
-use fcgate_kit::{Application, PollLoop, Reply};
+use fcgate_kit::{Application, Outcome, PollLoop, Reply};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 fn gateway(line: &str) -> Gateway {
@@ -162,4 +164,54 @@ fn what_is_held_goes_with_its_exchange() {
     own.own().abort(aborted);
     assert_eq!((outcome.ended.get(), outcome.cause.get()), (true, Some(Cause::Aborted)));
     assert_eq!((pool.idle(), pool.permits_used()), (1, 1));
+}
+
+fn upload(own: &PollLoop, announced: u64, pieces: &[&[u8]]) -> Rc<Outcome> {
+    let mut request = request("POST");
+    request.body = Body::Pieces(Some(announced));
+    let (key, outcome) = own.start(request);
+    for (index, piece) in pieces.iter().enumerate() {
+        let rest = Cell::new(*piece);
+        let is_last = index + 1 == pieces.len();
+        own.run_until("all of a piece taken", || {
+            let taken = own.own().send(key, rest.get(), is_last);
+            rest.set(&rest.get()[taken.unwrap_or(rest.get().len())..]);
+            rest.get().is_empty()
+        });
+    }
+    own.run_until("the end of an exchange", || outcome.ended.get());
+    outcome
+}
+
+/// X11: a body that is pushed comes as it is, however it is cut and whether the application keeps up.
+#[test]
+fn a_pushed_body_comes_whole() {
+    let application = Application::unix().reply(Reply::page(200, "ok")).start();
+    let gateway = gateway(&format!("{} request_body=stream reuse_non_idempotent=on", application.address()));
+    let own = PollLoop::new(&gateway);
+    let body: Vec<u8> = (0..1_500_000u32).map(|at| (at * 7 % 251) as u8).collect();
+    for size in [1 << 20, 300_000, 65_537, 65_536, 65_535, 8_000] {
+        let pieces: Vec<&[u8]> = body.chunks(size).collect();
+        let outcome = upload(&own, body.len() as u64, &pieces);
+        assert_eq!((outcome.cause.get(), outcome.body.borrow().as_slice()), (None, &b"ok"[..]));
+    }
+    let singly: Vec<&[u8]> = body[..300].chunks(1).collect();
+    assert_eq!(upload(&own, 300, &singly).cause.get(), None);
+    let requests = application.requests();
+    assert!(requests[..6].iter().all(|request| request.stdin == body));
+    assert_eq!(requests[6].stdin, &body[..300]);
+    application.assert_no_violations();
+}
+
+/// X9: an application never gets fewer bytes than were announced and waits, nor more.
+#[test]
+fn a_pushed_body_is_as_long_as_announced() {
+    let application = Application::unix().reply(Reply::page(200, "ok")).start();
+    let gateway = gateway(&format!("{} request_body=stream", application.address()));
+    let own = PollLoop::new(&gateway);
+    let short = upload(&own, 100, &[b"ten bytes ", b"and no more"]);
+    assert_eq!(short.cause.get(), Some(Cause::RequestBodyShort));
+    let long = upload(&own, 10, &[b"ten bytes ", b"and ten more"]);
+    assert_eq!((long.cause.get(), application.requests().last().unwrap().stdin.len()), (None, 10));
+    application.assert_no_violations();
 }

@@ -3,6 +3,7 @@
  * connection; in HTTP/2 that may have been for another request of it.
  */
 #include "mod_fcgate.h"
+#include "http_header.h"
 #include "response.h"
 
 #include <stdlib.h>
@@ -107,9 +108,37 @@ static int is_read(const request_st *r)
     return r->reqbody_queue.bytes_in == r->reqbody_length;
 }
 
+/* A body that goes on as it comes is read here, into memory: lighttpd itself makes a file of each piece of a body
+ * that is longer than 64 KiB. No more is read than the application takes, so it stays one piece. */
+static handler_t read_piece(request_st *r)
+{
+    connection *con = r->con;
+    int count = 0;
+
+    if (con->is_readable > 0) {
+        con->read_idle_ts = log_monotonic_secs;
+        count = con->network_read(con, &r->read_queue, PIECE);
+        chunkqueue_remove_finished_chunks(&r->read_queue);
+    }
+    chunkqueue_steal(&r->reqbody_queue, &r->read_queue, r->reqbody_length - r->reqbody_queue.bytes_in);
+    if (is_read(r)) {
+        r->conf.stream_request_body &= (unsigned short)~FDEVENT_STREAM_REQUEST_POLLIN;
+        return HANDLER_GO_ON;
+    }
+    r->conf.stream_request_body |= FDEVENT_STREAM_REQUEST_POLLIN;
+    return count < 0 ? HANDLER_ERROR : HANDLER_GO_ON;
+}
+
+static int is_read_here(const request_st *r)
+{
+    return r->http_version < HTTP_VERSION_2 && r->reqbody_length > 0
+           && (r->conf.stream_request_body & FDEVENT_STREAM_REQUEST_BUFMIN)
+           && !light_btst(r->rqst_htags, HTTP_HEADER_EXPECT);
+}
+
 static handler_t read_more(request_st *r)
 {
-    handler_t status = r->con->reqbody_read(r);
+    handler_t status = is_read_here(r) ? read_piece(r) : r->con->reqbody_read(r);
 
     if (status == HANDLER_ERROR && r->state != CON_STATE_ERROR && r->http_version < HTTP_VERSION_2) {
         log_error(r->conf.errh, HERE, "the client closed its connection within the request body, after %lld bytes",

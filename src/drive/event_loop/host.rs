@@ -5,6 +5,7 @@ use crate::drive::log::{Level, Lines, Log};
 use crate::drive::start::StartError;
 use crate::exchange::Exchange;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -59,7 +60,7 @@ pub struct Control {
     pub client_gone: Cell<bool>,
     pub paused: Cell<bool>,
     /// Body bytes from the host that the exchange has not asked for yet.
-    pub pending: RefCell<Vec<u8>>,
+    pub pending: RefCell<VecDeque<u8>>,
     pub body_ended: Cell<bool>,
 }
 

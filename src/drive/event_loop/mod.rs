@@ -8,6 +8,7 @@
 mod attempt;
 mod host;
 mod idle;
+mod lent;
 mod places;
 mod run;
 mod shared;
@@ -29,6 +30,7 @@ use crate::os::event::Event;
 use crate::os::socket::Stream;
 use crate::os::{Address, clock};
 use host::{Control, ExchangeLog};
+use lent::Lent;
 use shared::{Seat, Shared};
 use sockets::{Owner, Sockets};
 use std::cell::{Cell, RefCell};
@@ -327,16 +329,23 @@ impl EventLoop {
             }
             return Some(bytes.len());
         }
-        let taken = Self::offer(&control, bytes, end);
-        Self::feed_body(&mut slot, clock::now());
-        self.run(key, slot);
-        Some(taken)
+        if !control.pending.borrow().is_empty() {
+            let taken = Self::offer(&control, bytes, end);
+            Self::feed_body(&mut slot, &mut Lent::default(), clock::now());
+            self.run(key, slot);
+            return Some(taken);
+        }
+        let mut lent = Lent::new(bytes, end);
+        Self::feed_body(&mut slot, &mut lent, clock::now());
+        self.run_with(key, slot, &mut lent);
+        let rest = lent.rest();
+        Some(bytes.len() - rest.len() + Self::offer(&control, rest, end))
     }
 
     fn offer(control: &Control, bytes: &[u8], end: bool) -> usize {
         let mut pending = control.pending.borrow_mut();
         let taken = bytes.len().min(BODY_PENDING_MAX.saturating_sub(pending.len()));
-        pending.extend_from_slice(&bytes[..taken]);
+        pending.extend(&bytes[..taken]);
         control.body_ended.set(end && taken == bytes.len());
         taken
     }

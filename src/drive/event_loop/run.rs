@@ -1,5 +1,6 @@
 //! The run of one exchange: its actions are performed, and what came of them told, until it waits.
 
+use super::lent::Lent;
 use super::{BUDGET, EventLoop, Key, Slot};
 use crate::connection::Event;
 use crate::drive::blocking::is_exhaustion;
@@ -9,13 +10,18 @@ use crate::drive::start;
 use crate::exchange::{Action, Cause, Closed, SLICES};
 use crate::os::clock;
 use crate::protocol::{Header, RecordType};
-use std::io::{ErrorKind, IoSlice};
+use std::io::{ErrorKind, IoSlice, Read};
 use std::rc::Rc;
 use std::time::Duration;
 
 impl EventLoop {
     /// Performs actions until the exchange waits or is over.
-    pub(super) fn run(&self, key: Key, mut slot: Box<Slot>) {
+    pub(super) fn run(&self, key: Key, slot: Box<Slot>) {
+        self.run_with(key, slot, &mut Lent::default());
+    }
+
+    /// The same with more of the request's body at hand.
+    pub(super) fn run_with(&self, key: Key, mut slot: Box<Slot>, lent: &mut Lent<'_>) {
         let mut now = clock::now();
         let mut budget = BUDGET;
         if !slot.begun && !slot.control.is_given_up() {
@@ -65,7 +71,11 @@ impl EventLoop {
             if !full && self.deliver(&mut slot, now) {
                 continue;
             }
-            match slot.lease.exchange.poll_action(now) {
+            let action = slot.lease.exchange.poll_action(now);
+            if !matches!(action, Action::Transmit) || slot.seat.is_some() {
+                lent.lay_aside(&mut slot);
+            }
+            match action {
                 Action::Acquire { reuse } => self.acquire(key, &mut slot, now, reuse),
                 Action::Connect => self.connect(key, &mut slot, now),
                 Action::Rewind => {
@@ -78,13 +88,16 @@ impl EventLoop {
                     slot.deadline = Some(now);
                     return self.put_back(key, slot);
                 }
-                Action::Body => self.body(&mut slot, now),
+                Action::Body => self.body(&mut slot, lent, now),
                 Action::Transmit if slot.seat.is_some() => self.enqueue(key, &mut slot),
                 Action::Receive { .. } if slot.seat.is_some() => {
                     slot.lease.exchange.handle_nothing_received();
                 }
                 Action::Abort if slot.seat.is_some() => {}
-                Action::Transmit => transmit(&mut slot, now),
+                Action::Transmit => {
+                    transmit(&mut slot, lent, now);
+                    lent.lay_aside(&mut slot);
+                }
                 // What was just sent is not answered yet, and a short read has drained the socket.
                 Action::Receive { may_block } if may_block || slot.drained || budget == 0 => {
                     if budget == 0 && !slot.drained {
@@ -230,15 +243,15 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn body(&self, slot: &mut Slot, now: Duration) {
+    pub(super) fn body(&self, slot: &mut Slot, lent: &mut Lent<'_>, now: Duration) {
         if slot.lease.body.is_from_host() {
-            if Self::feed_body(slot, now) {
+            if Self::feed_body(slot, lent, now) {
                 return;
             }
             slot.lease.exchange.handle_body_pending();
             if !std::mem::replace(&mut slot.body_wanted, true) {
                 slot.events.writable();
-                Self::feed_body(slot, now);
+                Self::feed_body(slot, lent, now);
             }
             return;
         }
@@ -254,7 +267,13 @@ impl EventLoop {
 
     /// Hands the exchange a chunk of what the host sent, if there is one and it is wanted. The end
     /// of a body that is shorter than announced is told as a chunk of nothing.
-    pub(super) fn feed_body(slot: &mut Slot, now: Duration) -> bool {
+    pub(super) fn feed_body(slot: &mut Slot, lent: &mut Lent<'_>, now: Duration) -> bool {
+        if lent.offer(slot, now) {
+            return true;
+        }
+        if lent.is_end() {
+            slot.control.body_ended.set(true);
+        }
         let scratch = &mut *slot.lease;
         let mut pending = slot.control.pending.borrow_mut();
         let ended = slot.control.body_ended.get();
@@ -262,10 +281,8 @@ impl EventLoop {
             return false;
         }
         slot.body_wanted = false;
-        let buffer = scratch.body.host_buffer(pending.len());
-        let length = buffer.len();
-        buffer.copy_from_slice(&pending[..length]);
-        pending.drain(..length);
+        let length = pending.len();
+        let length = pending.read(scratch.body.host_buffer(length)).unwrap_or(0);
         scratch.body.host_filled(length);
         let taken = scratch.exchange.handle_body(now, length);
         scratch.body.taken(taken);
@@ -311,11 +328,12 @@ fn give_up(slot: &mut Slot, now: Duration) {
     }
 }
 
-fn transmit(slot: &mut Slot, now: Duration) {
+fn transmit(slot: &mut Slot, lent: &Lent<'_>, now: Duration) {
     let Some(link) = &mut slot.attempt.link else { return };
     let scratch = &mut *slot.lease;
     let mut slices = [IoSlice::new(&[]); SLICES];
-    let count = scratch.exchange.outgoing.slices(scratch.body.chunk(&slot.request_body), &mut slices);
+    let chunk = lent.chunk().unwrap_or_else(|| scratch.body.chunk(&slot.request_body));
+    let count = scratch.exchange.outgoing.slices(chunk, &mut slices);
     match link.stream.send(&slices[..count]) {
         Ok(sent) => scratch.exchange.handle_sent(now, sent, &mut link.connection),
         Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -45,7 +45,7 @@ pub use http::{Client, Ending, Request, Response};
 pub use lighttpd::Lighttpd;
 pub use nginx::Nginx;
 pub use php_fpm::PhpFpm;
-pub use poll_loop::PollLoop;
+pub use poll_loop::{Outcome, PollLoop};
 pub use process::Process;
 pub use recorder::Recorded;
 pub use script::{Gate, Moment, Reply, Step, interleave};
