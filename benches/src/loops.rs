@@ -9,7 +9,7 @@ use crate::report::Result;
 use fcgate::cgi::ResponseHead;
 use fcgate::config::Config;
 use fcgate::drive::event_loop::{EventLoop, Events, Hooks, READABLE, WRITABLE};
-use fcgate::drive::{Level, Request, StartError};
+use fcgate::drive::{Level, StartError};
 use fcgate::exchange::Exchange;
 use fcgate::gateway::Gateway;
 use fcgate_kit::Directory;
@@ -141,7 +141,7 @@ impl Load {
         let Some(left) = self.left.get().checked_sub(1) else { return };
         self.left.set(left);
         self.in_flight.set(self.in_flight.get() + 1);
-        let mut request = Request::default();
+        let mut request = self.own.spare_request();
         library::describe(&mut request);
         let route = self.own.engine().route(0).expect("the line's route");
         self.own.start(route, request, Rc::new(One(Rc::clone(self)))).expect("a request of ours is right");

@@ -161,8 +161,11 @@ const _: () = {
     assert!(FCGATE_E_RESOURCES == Cause::Resources as i32);
 };
 
-impl Default for fcgate_error {
-    fn default() -> Self {
+/// What is told where nothing went wrong.
+pub(super) static NO_ERROR: fcgate_error = fcgate_error::none();
+
+impl fcgate_error {
+    const fn none() -> Self {
         Self {
             status: FCGATE_OK,
             sys_errno: 0,
@@ -177,6 +180,12 @@ impl Default for fcgate_error {
             text: [0; FCGATE_ERROR_TEXT],
             reserved: [0; 208],
         }
+    }
+}
+
+impl Default for fcgate_error {
+    fn default() -> Self {
+        Self::none()
     }
 }
 

@@ -4,8 +4,8 @@
 use super::boundary::{bytes, grown, guard, hand_out, put, release, shared};
 use super::config::{Shared, fcgate_route, route_of};
 use super::error::{
-    FCGATE_AGAIN, FCGATE_E_ARGUMENT, FCGATE_E_PANIC, FCGATE_E_STATE, FCGATE_E_SYSTEM, FCGATE_OK, answer_with,
-    bad_argument, failed, fcgate_error,
+    FCGATE_AGAIN, FCGATE_E_ARGUMENT, FCGATE_E_PANIC, FCGATE_E_STATE, FCGATE_E_SYSTEM, FCGATE_OK, NO_ERROR,
+    answer_with, bad_argument, failed, fcgate_error,
 };
 use super::exchange::{FCGATE_END, Kind, fcgate_exchange};
 use super::gateway::fcgate_gateway;
@@ -16,7 +16,7 @@ use crate::cgi::ResponseHead;
 use crate::drive::event_loop::{EventLoop, Events, Hooks, Key, READABLE, WRITABLE};
 use crate::drive::{Engine, Level, Route, StartError};
 use crate::exchange::Exchange;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::{c_char, c_void};
 use std::fmt::Display;
 use std::os::fd::RawFd;
@@ -166,32 +166,27 @@ impl Hooks for CHooks {
 /// An exchange of a loop, as its host holds it.
 pub(super) struct Looped {
     own: Rc<EventLoop>,
-    key: Rc<Cell<Option<Key>>>,
-    last: Rc<Cell<Option<Box<fcgate_info>>>>,
+    events: Rc<CEvents>,
 }
 
 impl Looped {
     pub(super) fn abort(&self) {
-        if let Some(key) = self.key.get() {
+        if let Some(key) = self.events.key.get() {
             self.own.abort(key);
         }
     }
 
     pub(super) fn free(&self) {
-        if let Some(key) = self.key.take() {
+        if let Some(key) = self.events.key.take() {
             self.own.free(key);
         }
     }
 
     pub(super) fn info(&self) -> Option<fcgate_info> {
-        if let Some(key) = self.key.get() {
-            return self.own.inspect(key, |exchange, address| info::of(exchange, address));
+        match self.events.key.get() {
+            Some(key) => self.own.inspect(key, |exchange, address| info::of(exchange, address)),
+            None => self.events.last.get().copied(),
         }
-        let last = self.last.take()?;
-        // SAFETY: a plain C structure, copied.
-        let copy = unsafe { std::ptr::read(&raw const *last) };
-        self.last.set(Some(last));
-        Some(copy)
     }
 }
 
@@ -199,8 +194,9 @@ struct CEvents {
     events: fcgate_events,
     user: *mut c_void,
     exchange: Cell<*mut fcgate_exchange>,
-    key: Rc<Cell<Option<Key>>>,
-    last: Rc<Cell<Option<Box<fcgate_info>>>>,
+    key: Cell<Option<Key>>,
+    /// What became of it, once it is over.
+    last: OnceCell<fcgate_info>,
     engine: Arc<Engine>,
     route: Route,
 }
@@ -257,11 +253,12 @@ impl Events for CEvents {
 
     fn end(&self, exchange: &Exchange, address: &dyn Display, script: &dyn Fn() -> String) {
         self.key.set(None);
-        self.last.set(Some(Box::new(info::of(exchange, address))));
-        let error = info::error_of(exchange, &self.engine, self.route, address, script).unwrap_or_default();
+        let _ = self.last.set(info::of(exchange, address));
+        let error = info::error_of(exchange, &self.engine, self.route, address, script);
+        let error = error.as_deref().unwrap_or(&NO_ERROR);
         if let Some(call) = self.events.end {
             // SAFETY: as above; the error is lent until the call returns.
-            unsafe { call(self.user, self.exchange.get(), error.status, &raw const *error) }
+            unsafe { call(self.user, self.exchange.get(), error.status, error) }
         }
     }
 }
@@ -376,20 +373,19 @@ pub unsafe extern "C" fn fcgate_exchange_start(
         let engine = event_loop.own.engine();
         // SAFETY: as this function's contract says.
         let route = unsafe { route_of(&event_loop.config, engine, route) }?;
-        let (key, last) = (Rc::<Cell<Option<Key>>>::default(), Rc::default());
         let own = Rc::new(CEvents {
             events,
             user,
             exchange: Cell::new(std::ptr::null_mut()),
-            key: Rc::clone(&key),
-            last: Rc::clone(&last),
+            key: Cell::new(None),
+            last: OnceCell::new(),
             engine: Arc::clone(engine),
             route,
         });
-        let request = std::mem::take(&mut request.request);
+        let request = std::mem::replace(&mut request.request, event_loop.own.spare_request());
         let started = event_loop.own.start(route, request, Rc::clone(&own) as Rc<dyn Events>);
-        key.set(Some(started.map_err(|error| info::not_started(&error))?));
-        let kind = Kind::Looped(Looped { own: Rc::clone(&event_loop.own), key, last });
+        own.key.set(Some(started.map_err(|error| info::not_started(&error))?));
+        let kind = Kind::Looped(Looped { own: Rc::clone(&event_loop.own), events: Rc::clone(&own) });
         let exchange = hand_out(fcgate_exchange { kind });
         own.exchange.set(exchange);
         Ok(exchange)
@@ -410,7 +406,7 @@ unsafe fn with_looped(exchange: *const fcgate_exchange, body: impl FnOnce(&Event
             Some(_) => return FCGATE_E_STATE,
             None => return FCGATE_E_ARGUMENT,
         };
-        let (own, key) = (Rc::clone(&looped.own), looped.key.get());
+        let (own, key) = (Rc::clone(&looped.own), looped.events.key.get());
         key.map_or(FCGATE_E_STATE, |key| body(&own, key))
     })
 }

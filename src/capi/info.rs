@@ -10,6 +10,7 @@ use std::time::Duration;
 /// Times, counts and the pool of an exchange, also of one that went well. Set `struct_size` to
 /// `sizeof(fcgate_info)` before the call. Times are microseconds since the start of the exchange, 0
 /// for what did not happen.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct fcgate_info {
     /// sizeof(fcgate_info).

@@ -133,6 +133,11 @@ impl Request {
         self.unset.clear();
     }
 
+    /// Bytes that it has room for.
+    pub(super) fn memory(&self) -> usize {
+        self.arena.capacity()
+    }
+
     fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
         let start = self.arena.len();
         self.arena.extend_from_slice(bytes);

@@ -102,6 +102,8 @@ struct Place {
     generation: u32,
     slot: Option<Box<Slot>>,
     control: Option<Rc<Control>>,
+    /// When the loop looks at it: no later than at its deadline, which may have moved on since.
+    due: Option<Duration>,
 }
 
 /// The name of an exchange in its loop. It never means another one.
@@ -142,6 +144,8 @@ pub struct EventLoop {
     idle_due: Cell<Option<Duration>>,
     /// The receive buffer of whichever exchange runs: one that waits holds none.
     buffer: Cell<Box<[u8]>>,
+    /// Requests of exchanges that are over, for the memory they have.
+    spare: RefCell<Vec<Request>>,
 }
 
 impl EventLoop {
@@ -162,12 +166,18 @@ impl EventLoop {
             signal,
             idle_due: Cell::default(),
             buffer: Cell::default(),
+            spare: RefCell::default(),
         })
     }
 
     /// The engine.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// An empty request, with the memory of one that is over where there is one.
+    pub fn spare_request(&self) -> Request {
+        self.spare.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Starts an exchange. None of its events comes before this returns.
@@ -283,11 +293,9 @@ impl EventLoop {
     fn expire_due(&self) {
         let now = clock::now();
         loop {
-            let due = self.places.borrow().deadlines.first().filter(|(at, _)| *at <= now).copied();
-            let Some((at, index)) = due else { break };
-            match self.take_if(index, |_| true) {
-                Some((key, slot)) => self.run(key, slot),
-                None => drop(self.places.borrow_mut().deadlines.remove(&(at, index))),
+            let Some(index) = self.next_due(now) else { break };
+            if let Some((key, slot)) = self.take_if(index, |slot| slot.deadline.is_some_and(|at| at <= now)) {
+                self.run(key, slot);
             }
         }
         if self.idle_due.get().is_some_and(|due| due <= now) {

@@ -2,9 +2,14 @@
 
 use super::host::Control;
 use super::{EventLoop, Key, Place, Slot};
+use crate::drive::request::Request;
 use crate::os::clock;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// Requests whose memory is kept, and how much each may have.
+const SPARE_REQUESTS: usize = 64;
+const SPARE_REQUEST_MAX: usize = 16 << 10;
 
 impl EventLoop {
     pub(super) fn place(&self, control: &Rc<Control>) -> Key {
@@ -38,21 +43,39 @@ impl EventLoop {
             return None;
         }
         let slot = place.slot.take()?;
-        let key = Key { index, generation: place.generation };
-        if let Some(at) = slot.deadline {
-            places.deadlines.remove(&(at, index));
+        Some((Key { index, generation: place.generation }, slot))
+    }
+
+    /// The next exchange that was to be looked at by this time. Where its deadline has moved on, it is
+    /// looked at again then.
+    pub(super) fn next_due(&self, now: Duration) -> Option<usize> {
+        let places = &mut *self.places.borrow_mut();
+        places.deadlines.first().filter(|(at, _)| *at <= now)?;
+        let (_, index) = places.deadlines.pop_first()?;
+        let place = &mut places.slots[index];
+        place.due = place.slot.as_ref().and_then(|slot| slot.deadline).filter(|at| *at > now);
+        if let Some(at) = place.due {
+            places.deadlines.insert((at, index));
         }
-        Some((key, slot))
+        Some(index)
     }
 
     pub(super) fn put_back(&self, key: Key, mut slot: Box<Slot>) {
         self.take_buffer(&mut slot);
-        let mut places = self.places.borrow_mut();
-        if let Some(at) = slot.deadline {
+        let mut borrowed = self.places.borrow_mut();
+        let places = &mut *borrowed;
+        let place = &mut places.slots[key.index];
+        // Most deadlines are never reached: one that moves on leaves the order as it is.
+        if let Some(at) = slot.deadline
+            && place.due.is_none_or(|due| due > at)
+        {
+            if let Some(due) = place.due.replace(at) {
+                places.deadlines.remove(&(due, key.index));
+            }
             places.deadlines.insert((at, key.index));
         }
-        places.slots[key.index].slot = Some(slot);
-        drop(places);
+        place.slot = Some(slot);
+        drop(borrowed);
         self.set_timer();
     }
 
@@ -65,14 +88,27 @@ impl EventLoop {
 
     pub(super) fn forget(&self, key: Key, mut slot: Box<Slot>) {
         self.take_buffer(&mut slot);
+        self.lay_by(std::mem::take(&mut slot.request));
         drop(slot);
-        let mut places = self.places.borrow_mut();
+        let mut borrowed = self.places.borrow_mut();
+        let places = &mut *borrowed;
         let place = &mut places.slots[key.index];
         place.generation = place.generation.wrapping_add(1);
         place.control = None;
+        if let Some(due) = place.due.take() {
+            places.deadlines.remove(&(due, key.index));
+        }
         places.free.push(key.index);
-        drop(places);
+        drop(borrowed);
         self.set_timer();
+    }
+
+    fn lay_by(&self, mut request: Request) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_REQUESTS && request.memory() <= SPARE_REQUEST_MAX {
+            request.clear();
+            spare.push(request);
+        }
     }
 
     pub(super) fn set_timer(&self) {

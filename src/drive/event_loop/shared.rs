@@ -15,7 +15,7 @@ use crate::exchange::{Closed, Exchange, SLICES};
 use crate::os::clock;
 use crate::pool::Permit;
 use crate::protocol::{Header, ProtocolStatus, RecordType};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, IoSlice};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) struct SharedLink {
     permit: Permit,
     pub(super) socket: u64,
     /// By id, the place of the exchange.
-    exchanges: HashMap<u16, usize>,
+    exchanges: BTreeMap<u16, usize>,
     /// Places of exchanges with something to send.
     pub(super) queue: VecDeque<usize>,
     /// The exchange at the front of the queue, if one of its records has been sent in part.
@@ -169,7 +169,7 @@ impl EventLoop {
             link,
             permit,
             socket,
-            exchanges: HashMap::from([(id, key.index)]),
+            exchanges: BTreeMap::from([(id, key.index)]),
             queue: VecDeque::new(),
             partial: None,
             outbox: Vec::new(),
@@ -346,8 +346,6 @@ impl EventLoop {
         let Some(link) = self.shared.borrow_mut().links.get_mut(at).and_then(Option::take) else { return };
         let SharedLink { place, link, permit, socket, exchanges, .. } = *link;
         self.drop_link(place, link, permit, socket);
-        let mut exchanges: Vec<(u16, usize)> = exchanges.into_iter().collect();
-        exchanges.sort_unstable();
         // All let go before the first is told: what is told may make another connection in this place.
         let taken: Vec<(Key, Box<Slot>)> = exchanges
             .into_iter()
