@@ -1,6 +1,6 @@
 //! ngx_http_fcgate_module in nginx: what an administrator configures, and what an application sees of it.
 
-use fcgate_kit::{Application, Nginx, PhpFpm, Reply, Request};
+use fcgate_kit::{Application, Gate, Nginx, PhpFpm, Reply, Request};
 
 /// What a PHP page was given, one `NAME=value` a line, and the body's length and digest.
 const DUMP: &str = "<?php header('Content-Type: text/plain');
@@ -259,4 +259,25 @@ fn subrequests_are_forwarded() {
     assert_eq!((auth.param("SCRIPT_NAME"), auth.stdin.len()), (Some("/auth.php"), 0));
     assert_eq!((inner.param("SCRIPT_NAME"), inner.stdin.as_slice()), (Some("/inner.php"), &b"body"[..]));
     application.assert_no_violations();
+}
+
+/// H10: what an application writes to STDERR behind its response, when the request is gone, is logged too.
+#[test]
+fn stderr_behind_the_response_is_logged() {
+    let gate = Gate::new();
+    let reply = Reply::new().stdout("X: y\r\n\r\n").end_stdout().stall(&gate).stderr("one\ntwo\nthree").end();
+    let application = Application::unix().reply(reply).start();
+    let pass = format!("fcgate_preset plain; fcgate_end_timeout 1m; fcgate_pass {};", application.address());
+    let nginx = Nginx::builder()
+        .server(format!("location /quiet {{ fcgate_log_stderr off; {pass} }}"))
+        .server(format!("location /low {{ fcgate_log_stderr warn; {pass} }}"))
+        .start();
+    nginx.client().get("/quiet").expect(200);
+    nginx.client().get("/low").expect(200);
+    assert!(!nginx.log().contains("application: "));
+    gate.open();
+    nginx.wait_for_log(&["[warn]", "application: three"]);
+    nginx.quit();
+    nginx.wait_for_ended_workers(1);
+    assert_eq!(nginx.log().matches("application: one").count(), 1, "{}", nginx.log());
 }

@@ -18,6 +18,13 @@ static ngx_log_t *log_of(const ngx_http_fcgate_ctx_t *ctx)
     return log;
 }
 
+static ngx_uint_t stderr_level(ngx_http_request_t *r)
+{
+    const ngx_http_fcgate_loc_conf_t *lcf = ngx_http_get_module_loc_conf(r, ngx_http_fcgate_module);
+
+    return lcf->stderr_level;
+}
+
 /* ---- what happens in an exchange ---- */
 
 static int32_t on_head(void *user, fcgate_exchange *exchange, const fcgate_head *head)
@@ -66,16 +73,15 @@ static int32_t on_data(void *user, fcgate_exchange *exchange, const void *bytes,
 
 static void on_error_line(void *user, fcgate_exchange *exchange, const char *line, size_t length)
 {
-    ngx_http_fcgate_ctx_t *ctx = ((ngx_http_fcgate_link_t *) user)->ctx;
-    const ngx_http_fcgate_loc_conf_t *lcf;
+    ngx_http_fcgate_link_t *link = user;
+    ngx_uint_t level = link->stderr_level;
 
     (void) exchange;
-    if (!ctx) {
-        return;
+    if (link->ctx) {
+        level = stderr_level(link->ctx->request);
     }
-    lcf = ngx_http_get_module_loc_conf(ctx->request, ngx_http_fcgate_module);
-    if (lcf->stderr_level != NGX_HTTP_FCGATE_STDERR_OFF) {
-        ngx_log_error(lcf->stderr_level, log_of(ctx), 0, "application: %*s", length, line);
+    if (level != NGX_HTTP_FCGATE_STDERR_OFF) {
+        ngx_log_error(level, link->ctx ? log_of(link->ctx) : link->log, 0, "application: %*s", length, line);
     }
 }
 
@@ -158,6 +164,7 @@ static void leave_client(ngx_http_request_t *r)
  * kept; of one whose client is gone libfcgate decides; any other is given up. */
 static void let_go(ngx_http_fcgate_ctx_t *ctx, ngx_uint_t client_gone)
 {
+    const ngx_http_core_loc_conf_t *core;
     ngx_http_fcgate_link_t *link = ctx->link;
 
     if (!link) {
@@ -174,6 +181,9 @@ static void let_go(ngx_http_fcgate_ctx_t *ctx, ngx_uint_t client_gone)
         ngx_http_fcgate_free_link(link);
         return;
     }
+    core = ngx_http_get_module_loc_conf(ctx->request, ngx_http_core_module);
+    link->log = core->error_log;
+    link->stderr_level = stderr_level(ctx->request);
     link->ctx = NULL;
     if (ctx->paused) {
         fcgate_exchange_pause(link->exchange, 0);

@@ -124,6 +124,8 @@ typedef struct {
     ngx_queue_t            queue;
     fcgate_exchange       *exchange;
     ngx_http_fcgate_ctx_t *ctx;  /* NULL once the request is gone */
+    ngx_log_t             *log;  /* for what the application writes to its standard error then */
+    ngx_uint_t             stderr_level;
     ngx_fd_t               body; /* its own descriptor of the file that has the request's body, or none */
 } ngx_http_fcgate_link_t;
 
