@@ -1,5 +1,8 @@
 //! Real applications with several requests on one connection: those that do it, and those that do not.
 
+#[path = "applications/packages.rs"]
+mod packages;
+
 use fcgate::config::Config;
 use fcgate::drive::event_loop::Key;
 use fcgate::drive::{Body, Fact, Request};
@@ -7,6 +10,7 @@ use fcgate::gateway::Gateway;
 use fcgate_kit::poll_loop::Outcome;
 use fcgate_kit::process::{Process, Ready};
 use fcgate_kit::{Directory, PhpFpm, PollLoop};
+use packages::source;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
@@ -21,10 +25,6 @@ struct Served {
     gate: PathBuf,
     _process: Process,
     _directory: Directory,
-}
-
-fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/applications").join(name)
 }
 
 fn gateway(address: &str, more: &str) -> Gateway {
@@ -56,44 +56,17 @@ fn serve(
     }
 }
 
-/// Runs a set-up that others may run at the same time: in a directory of its own, then in place.
-fn set_up(name: &str, make: impl FnOnce(&Path) -> Command) -> PathBuf {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if !place.exists() {
-        let new = place.with_extension(std::process::id().to_string());
-        let output = make(&new).output().unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-        let _ = std::fs::rename(&new, &place);
-        let _ = std::fs::remove_dir_all(&new);
-    }
-    place
-}
-
 fn go(more: &str) -> Served {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
     let directory = Directory::new();
     let program = directory.join("application");
-    let output = Command::new("go")
-        .args(["build", "-o"])
-        .args([&program, &source("multiplex.go")])
-        .env("GO111MODULE", "off")
-        .env("CGO_ENABLED", "0")
-        .env("GOCACHE", cache.join("cache"))
-        .env("GOPATH", cache.join("path"))
-        .output()
-        .expect("go is not installed (Debian: apt-get install golang-go)");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut go = Command::new("go");
+    go.args(["build", "-o"]).args([&program, &source("multiplex.go")]).envs(packages::go());
+    packages::run(&mut go, "golang-go");
     serve(program, &[], &[], more)
 }
 
 fn flup() -> Served {
-    let packages = set_up("flup-1.0.3", |place| {
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target"]);
-        pip.arg(place).arg("--requirement").arg(source("requirements.txt"));
-        pip
-    });
-    serve("python3", &[&source("multiplex.py")], &[("PYTHONPATH", &packages)], "")
+    serve("python3", &[&source("multiplex.py")], &[("PYTHONPATH", &packages::flup())], "")
 }
 
 fn perl() -> Served {
@@ -280,9 +253,8 @@ fn php_by_mistake() {
 fn libfcgi_by_mistake() {
     let directory = Directory::new();
     let program = directory.join("echo");
-    let output =
-        Command::new("cc").arg("-o").arg(&program).arg(source("echo.c")).arg("-lfcgi").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut cc = Command::new("cc");
+    packages::run(cc.arg("-o").arg(&program).arg(source("echo.c")).arg("-lfcgi"), "libfcgi-dev");
     let served = serve(&program, &[], &[], "head_timeout=1s");
     let came = by_mistake(&served.gateway, 0);
     assert!(!came.contains(&Came::BodyLost) && came.contains(&Came::Failed), "{came:?}");

@@ -4,6 +4,8 @@ echo 'X-Application: fcgiwrap'
 echo 'Content-Type: text/plain'
 case $QUERY_STRING in
 do=params*)
+    # To fcgiwrap a script that ends before its body does has failed.
+    cat >/dev/null
     echo
     printf '%s=%s\n' REQUEST_METHOD "$REQUEST_METHOD" QUERY_STRING "$QUERY_STRING" SCRIPT_NAME "$SCRIPT_NAME" \
         PATH_INFO "$PATH_INFO" CONTENT_LENGTH "$CONTENT_LENGTH" HTTP_X_WORD "$HTTP_X_WORD"

@@ -1,4 +1,6 @@
-//! docs/applications.md: the pieces of configuration that users read are those that the tests load.
+//! docs/applications.md: what users read there is what the tests run and load.
+
+const PAGE: &str = include_str!("../../docs/applications.md");
 
 /// What the page says of one runtime.
 pub struct Section {
@@ -7,27 +9,40 @@ pub struct Section {
 
 impl Section {
     pub fn of(runtime: &str) -> Self {
-        let page = include_str!("../../docs/applications.md");
         let heading = format!("\n## {runtime}\n");
-        let (_, rest) = page.split_once(&heading).unwrap_or_else(|| panic!("no {heading:?} on the page"));
+        let (_, rest) = PAGE.split_once(&heading).unwrap_or_else(|| panic!("no {heading:?} on the page"));
         Self { text: rest.split("\n## ").next().unwrap_or_default().to_owned() }
     }
 
     /// The runtimes, as they are on the page.
     pub fn runtimes() -> Vec<&'static str> {
-        let page = include_str!("../../docs/applications.md");
-        page.lines().filter_map(|line| line.strip_prefix("## ")).collect()
+        PAGE.lines().filter_map(|line| line.strip_prefix("## ")).collect()
     }
 
-    /// The piece for a server, with another socket in place of the one it names.
-    pub fn configuration(&self, server: &str, socket: &str) -> String {
-        let fence = format!("\n```{server}\n");
+    /// The one piece in a language, with another socket in place of the one that it names.
+    fn piece(&self, language: &str, socket: &str) -> String {
+        let fence = format!("\n```{language}\n");
         let mut pieces =
             self.text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
-        let piece = pieces.next().unwrap_or_else(|| panic!("no piece for {server}:\n{}", self.text));
-        assert!(pieces.next().is_none(), "one piece for {server}:\n{}", self.text);
-        let (before, rest) = piece.split_once("unix:").expect("a piece names a socket");
-        let end = rest.find([' ', '"', ';', '\n']).unwrap_or(rest.len());
-        format!("{before}unix:{socket}{}", &rest[end..])
+        let piece = pieces.next().unwrap_or_else(|| panic!("nothing in {language}:\n{}", self.text));
+        assert!(pieces.next().is_none(), "one piece in {language}:\n{}", self.text);
+        let is_in_path = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+        match piece.split_once("/run/") {
+            Some((before, rest)) => {
+                let end = rest.find(|letter| !is_in_path(letter)).unwrap_or(rest.len());
+                format!("{before}{socket}{}", &rest[end..])
+            }
+            None => piece.to_owned(),
+        }
+    }
+
+    /// The lines that start it.
+    pub fn start(&self, socket: &str) -> String {
+        self.piece("sh", socket)
+    }
+
+    /// The configuration of a server.
+    pub fn configuration(&self, server: &str, socket: &str) -> String {
+        self.piece(server, socket)
     }
 }

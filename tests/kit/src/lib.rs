@@ -35,6 +35,7 @@ pub mod poll_loop;
 pub mod process;
 pub mod recorder;
 pub mod script;
+pub mod unix_sockets;
 pub mod valgrind;
 
 pub use apache::{Apache, Mpm};

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::application::PATIENCE;
 use crate::directory::Directory;
 use crate::script::poll;
+use crate::unix_sockets;
 
 /// How long a process has to end after SIGTERM.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -32,21 +33,12 @@ pub enum Ready {
     Tcp(SocketAddr),
 }
 
-/// Whether somebody listens on a unix socket (Linux: a row's flags and path in its table).
-fn listens(path: &Path) -> bool {
-    let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    table.lines().any(|row| {
-        let row: Vec<&str> = row.split_whitespace().collect();
-        row.get(3) == Some(&"00010000") && row.get(7).is_some_and(|place| Path::new(place) == path)
-    })
-}
-
 impl Ready {
     fn is_so(&self) -> bool {
         match self {
             Self::AtOnce => true,
             Self::Unix(path) => UnixStream::connect(path).is_ok(),
-            Self::Listening(path) => listens(path),
+            Self::Listening(path) => unix_sockets::listens(path),
             Self::Tcp(address) => TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok(),
         }
     }
@@ -326,19 +318,6 @@ mod tests {
         let start = || shell("echo no such setting; exit 1").ready(Ready::Unix("/nowhere".into())).start();
         let message = *std::panic::catch_unwind(start).unwrap_err().downcast::<String>().unwrap();
         assert!(message.contains("exit status: 1") && message.contains("no such setting"), "{message}");
-    }
-
-    #[test]
-    fn a_listener_is_seen_without_a_connection() {
-        let directory = Directory::new();
-        let path = directory.join("socket");
-        assert!(!Ready::Listening(path.clone()).is_so());
-        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(Ready::Listening(path.clone()).is_so());
-        listener.set_nonblocking(true).unwrap();
-        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        drop(listener);
-        assert!(!Ready::Listening(path).is_so());
     }
 
     #[test]
