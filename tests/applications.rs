@@ -102,6 +102,26 @@ fn lua() {
     Case { names: ["Lua", "wsapi"], start: runtimes::lua, no_path: "/", keeps: false, ..PLAIN }.run();
 }
 
+/// E10: what the page says of requests that share a connection. (Apache has one request on each all the same.)
+#[test]
+fn go_multiplexed() {
+    let section = Section::of("Go").with(&[
+        ("max_connections=100", "max_connections=1 multiplex=on"),
+        ("fcgate_max_connections 100;", "fcgate_max_connections 1; fcgate_multiplex on;"),
+    ]);
+    Case { names: ["Go", "go"], start: runtimes::go, logs: false, ..PLAIN }.run_with(&section);
+}
+
+/// E10: likewise.
+#[test]
+fn flup_multiplexed() {
+    let section = Section::of("flup").with(&[
+        ("keep_conn=off", "max_connections=1 multiplex=on"),
+        ("fcgate_keep_conn off;", "fcgate_max_connections 1; fcgate_multiplex on;"),
+    ]);
+    Case { names: ["flup", "flup"], start: runtimes::flup_multiplexed, ..PLAIN }.run_with(&section);
+}
+
 /// A body that is no text and no repetition of a record.
 fn body(length: usize, seed: u32) -> Vec<u8> {
     (0..length as u32).map(|at| ((at ^ seed).wrapping_mul(2_654_435_761) >> 11) as u8).collect()
@@ -117,10 +137,13 @@ fn digest(bytes: &[u8]) -> String {
 
 impl Case {
     fn run(&self) {
-        let section = Section::of(self.names[0]);
-        let mut runtime = (self.start)(&section);
+        self.run_with(&Section::of(self.names[0]));
+    }
+
+    fn run_with(&self, section: &Section) {
+        let mut runtime = (self.start)(section);
         for name in Server::NAMES {
-            let server = Server::start(name, &section, &runtime.socket, self.script);
+            let server = Server::start(name, section, &runtime.socket, self.script);
             let mut client = server.client();
             self.answers(name, &mut client);
             self.logs(&server, &mut client);

@@ -1,5 +1,7 @@
-# What tests/applications.rs asks of every runtime, by `do` of the query: flup with threads.
+# What tests/applications.rs asks of every runtime, by `do` of the query: flup with threads,
+# which may multiplex.
 import hashlib
+import os
 import sys
 from urllib.parse import parse_qs
 
@@ -32,4 +34,4 @@ def answer(environ, start_response):
     return [body]
 
 
-WSGIServer(answer, bindAddress=sys.argv[1]).run()
+WSGIServer(answer, bindAddress=sys.argv[1], multiplexed="MULTIPLEXED" in os.environ).run()

@@ -14,6 +14,15 @@ impl Section {
         Self { text: rest.split("\n## ").next().unwrap_or_default().to_owned() }
     }
 
+    /// The same with other words, each of which is to be there.
+    pub fn with(self, words: &[(&str, &str)]) -> Self {
+        let change = |text: String, (from, to): &(&str, &str)| {
+            assert!(text.contains(from), "no {from} in\n{text}");
+            text.replace(from, to)
+        };
+        Self { text: words.iter().fold(self.text, change) }
+    }
+
     /// The runtimes, as they are on the page.
     pub fn runtimes() -> Vec<&'static str> {
         PAGE.lines().filter_map(|line| line.strip_prefix("## ")).collect()

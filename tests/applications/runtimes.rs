@@ -76,6 +76,11 @@ pub fn flup(section: &Section) -> Runtime {
     Runtime::start(section, "application.py", &[("PYTHONPATH", packages::flup())])
 }
 
+pub fn flup_multiplexed(section: &Section) -> Runtime {
+    let environment = [("PYTHONPATH", packages::flup()), ("MULTIPLEXED", "yes".into())];
+    Runtime::start(section, "application.py", &environment)
+}
+
 pub fn plack(section: &Section) -> Runtime {
     Runtime::start(section, "application.psgi", &[])
 }
