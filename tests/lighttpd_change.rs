@@ -1,10 +1,12 @@
 //! Changing over from lighttpd's own mod_fastcgi.
 
 mod changing;
+#[path = "changing/pairs.rs"]
+mod pairs;
 
-use changing::pairs::{Applications, answers, pairs};
 use changing::{WAY, agree, differences, seen};
 use fcgate_kit::{Application, Lighttpd};
+use pairs::{Applications, answers, pairs};
 
 /// X1 to X7: beside mod_fastcgi.
 #[test]

@@ -1,11 +1,13 @@
 //! Changing over from nginx's own fastcgi_pass.
 
 mod changing;
+#[path = "changing/pairs.rs"]
+mod pairs;
 
-use changing::pairs::{Applications, answers, pairs};
 use changing::{Params, agree, differences, seen};
 use fcgate_kit::nginx::Builder;
 use fcgate_kit::{Application, Nginx};
+use pairs::{Applications, answers, pairs};
 
 /// What Debian's snippets/fastcgi-php.conf has, and the file that it includes.
 const BEFORE: &str = "include snippets/fastcgi-php.conf;\nfastcgi_pass";

@@ -21,41 +21,24 @@ impl Server {
     /// Each has two processes that serve: the page's limits are for that.
     pub fn start(name: &str, section: &Section, socket: &Path, script: Option<Script>) -> Self {
         let lines = section.configuration(name, socket.to_str().expect("a path of ours is UTF-8"));
-        let server = match name {
-            "apache" => Self::Apache(
-                files(Apache::with(Mpm::Event).config(lines), script, |builder, file, text| {
-                    builder.file(file, text)
-                })
-                .start(),
-            ),
-            "lighttpd" => Self::Lighttpd(
-                files(Lighttpd::builder().workers(2).config(lines), script, |builder, file, text| {
-                    builder.file(file, text)
-                })
-                .start(),
-            ),
-            _ => Self::Nginx(
-                files(Nginx::builder().workers(2).server(lines), script, |builder, file, text| {
-                    builder.file(file, text)
-                })
-                .start(),
-            ),
-        };
-        if let Some((file, _)) = script {
-            std::fs::set_permissions(
-                server.directory().join("root").join(file),
-                Permissions::from_mode(0o755),
-            )
-            .unwrap();
-        }
-        server
-    }
-
-    fn directory(&self) -> &Directory {
-        match self {
-            Self::Apache(apache) => apache.directory(),
-            Self::Lighttpd(lighttpd) => lighttpd.directory(),
-            Self::Nginx(nginx) => nginx.directory(),
+        match name {
+            "apache" => {
+                // It starts no more than these two, however late their threads are.
+                let builder =
+                    Apache::with(Mpm::Event).config("ServerLimit 2\nMaxRequestWorkers 64").config(lines);
+                put(script, builder.directory());
+                Self::Apache(builder.start())
+            }
+            "lighttpd" => {
+                let builder = Lighttpd::builder().workers(2).config(lines);
+                put(script, builder.directory());
+                Self::Lighttpd(builder.start())
+            }
+            _ => {
+                let builder = Nginx::builder().workers(2).server(lines);
+                put(script, builder.directory());
+                Self::Nginx(builder.start())
+            }
         }
     }
 
@@ -85,10 +68,11 @@ impl Server {
     }
 }
 
-fn files<T>(builder: T, script: Option<Script>, add: fn(T, &str, &str) -> T) -> T {
-    match script {
-        Some((file, text)) => add(builder, file, text),
-        None => builder,
+/// Writes it into the document root, as a program.
+fn put(script: Option<Script>, directory: &Directory) {
+    if let Some((name, text)) = script {
+        let file = directory.write(format!("root/{name}"), text);
+        std::fs::set_permissions(file, Permissions::from_mode(0o755)).unwrap();
     }
 }
 

@@ -1,7 +1,5 @@
 //! Changing over from a server's own module: what an application is told differs just as a page says.
 
-pub mod pairs;
-
 use fcgate_kit::{Application, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
