@@ -107,6 +107,7 @@ fn lua() {
 fn go_multiplexed() {
     let section = Section::of("Go").with(&[
         ("max_connections=100", "max_connections=1 multiplex=on"),
+        ("\"max_connections\" => 100", "\"max_connections\" => 1, \"multiplex\" => \"enable\""),
         ("fcgate_max_connections 100;", "fcgate_max_connections 1; fcgate_multiplex on;"),
     ]);
     Case { names: ["Go", "go"], start: runtimes::go, logs: false, ..PLAIN }.run_with(&section);
@@ -117,6 +118,7 @@ fn go_multiplexed() {
 fn flup_multiplexed() {
     let section = Section::of("flup").with(&[
         ("keep_conn=off", "max_connections=1 multiplex=on"),
+        ("\"keep_conn\" => \"off\"", "\"max_connections\" => 1, \"multiplex\" => \"enable\""),
         ("fcgate_keep_conn off;", "fcgate_max_connections 1; fcgate_multiplex on;"),
     ]);
     Case { names: ["flup", "flup"], start: runtimes::flup_multiplexed, ..PLAIN }.run_with(&section);
