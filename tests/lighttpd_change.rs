@@ -46,14 +46,18 @@ fn params_differ_from_mod_fastcgi_as_the_page_says() {
     agree("docs/from-lighttpd.md", found);
 }
 
+/// The pieces without lines that the kit's own configuration has.
+fn lines(piece: &str) -> String {
+    let lines = piece.lines().filter(|line| !line.starts_with("server.modules"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// The status and the params of a table of requests, with a piece of the page.
 fn with(piece: &str) -> Vec<String> {
     let builder = Lighttpd::builder().module("mod_fastcgi").file("x.php", "").file("index.php", "");
     let root = builder.directory().join("root").display().to_string();
-    let (applications, lines) = Applications::start(piece, &root);
-    // The kit's own list has them.
-    let lines: Vec<&str> = lines.lines().filter(|line| !line.starts_with("server.modules")).collect();
-    let lighttpd = builder.config(lines.join("\n")).start();
+    let (applications, piece) = Applications::start(piece, &root);
+    let lighttpd = builder.config(lines(&piece)).start();
     answers(&mut lighttpd.client(), &applications, &root)
 }
 
@@ -64,5 +68,19 @@ fn the_pairs_of_the_page_do_the_same() {
     assert_eq!(pairs.len(), 5);
     for pair in pairs {
         assert_eq!(with(&pair.before), with(&pair.after), "{}", pair.heading);
+    }
+}
+
+/// What the page says of an application that is away: a 503 before, a 502 after restart_window.
+#[test]
+fn an_application_that_is_away_is_answered_for() {
+    let pairs = pairs(include_str!("../docs/from-lighttpd.md"), "lighttpd");
+    let pair = pairs.iter().find(|pair| pair.heading == "A program below a prefix").unwrap();
+    let after = pair.after.replace("\"preset\"", "\"restart_window\" => \"10ms\", \"preset\"");
+    for (piece, status) in [(&pair.before, 503), (&after, 502)] {
+        let builder = Lighttpd::builder().module("mod_fastcgi");
+        let socket = builder.directory().join("nobody.sock").display().to_string();
+        let lighttpd = builder.config(lines(&piece.replace("/run/app.sock", &socket))).start();
+        lighttpd.client().get("/app").expect(status);
     }
 }
