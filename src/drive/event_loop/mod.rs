@@ -292,8 +292,7 @@ impl EventLoop {
 
     fn expire_due(&self) {
         let now = clock::now();
-        loop {
-            let Some(index) = self.next_due(now) else { break };
+        while let Some(index) = self.next_due(now) {
             if let Some((key, slot)) = self.take_if(index, |slot| slot.deadline.is_some_and(|at| at <= now)) {
                 self.run(key, slot);
             }
