@@ -947,6 +947,13 @@ typedef struct {
                 uint32_t level,
                 const char *text,
                 size_t length);
+    /*
+     A large piece of the response body is about to be received, no more than `*length` bytes: returns
+     where the host wants it, and lowers `*length` to the room there; NULL: it has none, and the bytes
+     are lent as all others. The next call of this exchange is `data` with what came there, perhaps
+     nothing; until then the memory is fcgate's to write to.
+     */
+    void *(*room)(void *user, fcgate_exchange *exchange, size_t *length);
 } fcgate_events;
 
 #ifdef __cplusplus

@@ -215,3 +215,67 @@ fn a_pushed_body_is_as_long_as_announced() {
     assert_eq!((long.cause.get(), application.requests().last().unwrap().stdin.len()), (None, 10));
     application.assert_no_violations();
 }
+
+/// X11: large pieces of a response are received where the host wants them, and the client gets the
+/// same bytes, whatever room there is and however the application cuts them.
+#[test]
+fn a_large_response_is_received_where_the_host_wants_it() {
+    let body: Vec<u8> = (0..700_000u32).map(|at| (at * 11 % 253) as u8).collect();
+    let head = b"Content-Type: text/plain\r\n\r\n";
+    let cut_in = |size: usize, padding: u8| {
+        let reply = Reply::new().padding(padding).stdout(head);
+        let pieces = body.chunks(size).enumerate();
+        let reply = pieces.fold(reply, |reply, (at, piece)| {
+            let reply = if at % 5 == 4 { reply.stderr("a word\n") } else { reply };
+            reply.stdout(piece)
+        });
+        reply.end_stdout().end()
+    };
+    for (size, padding, rooms) in
+        [(65_535, 1, true), (65_528, 0, true), (40_000, 255, true), (8_000, 3, false)]
+    {
+        let application = Application::unix().reply(cut_in(size, padding)).start();
+        let gateway = gateway(&format!("{} max_connections=1", application.address()));
+        let own = PollLoop::new(&gateway);
+        for room in [1, 100, 8_192, 65_535, 1 << 20] {
+            let outcome = own.start_with_room(request("GET"), room);
+            own.run_until("the end of an exchange", || outcome.ended.get());
+            assert_eq!(outcome.cause.get(), None);
+            assert!(*outcome.body.borrow() == body, "{} bytes", outcome.body.borrow().len());
+            assert_eq!(outcome.rooms.get() > 0, rooms, "records of {size} bytes, room for {room}");
+        }
+        assert_eq!(application.connections(), 1);
+    }
+}
+
+/// A3: bytes beyond the Content-Length, and those of an answer to HEAD, are not the host's.
+#[test]
+fn the_host_has_room_for_what_is_its_own() {
+    let body = vec![b'x'; 100_000];
+    let page = |length: usize| {
+        let head = format!("Content-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
+        Reply::new().stdout(head).stdout(&body[..60_000]).stdout(&body[60_000..]).end_stdout().end()
+    };
+    let application = Application::unix().replies(vec![page(90_000), page(100_000)]).start();
+    let gateway = gateway(&format!("{} keep_conn=off", application.address()));
+    let own = PollLoop::new(&gateway);
+    let long = own.start_with_room(request("GET"), 1 << 16);
+    own.run_until("the end of an exchange", || long.ended.get());
+    assert_eq!((long.cause.get(), long.body.borrow().len()), (None, 90_000));
+    let head = own.start_with_room(request("HEAD"), 1 << 16);
+    own.run_until("the end of an exchange", || head.ended.get());
+    assert_eq!((head.cause.get(), head.body.borrow().len(), head.rooms.get()), (None, 0, 0));
+}
+
+/// F5: an application that closes within a large record: what came is told, and the exchange fails.
+#[test]
+fn a_large_response_that_is_cut_fails() {
+    let reply = Reply::new().stdout(b"Content-Type: text/plain\r\n\r\n").stdout(vec![b'x'; 60_000]);
+    let application = Application::unix().reply(reply.split_at([50, 30_000]).close()).start();
+    let gateway = gateway(&application.address());
+    let own = PollLoop::new(&gateway);
+    let outcome = own.start_with_room(request("GET"), 1 << 16);
+    own.run_until("the end of an exchange", || outcome.ended.get());
+    assert_eq!(outcome.cause.get(), Some(Cause::ClosedInBody));
+    assert_eq!(outcome.body.borrow().len(), 60_000);
+}

@@ -186,7 +186,7 @@ fn the_layouts_of_header_and_library_agree() {
         }
         route::fcgate_route_info { struct_size, request_body, flush, reserved, max_body_bytes }
         event_loop::fcgate_loop_hooks { struct_size, reserved, watch, timer }
-        event_loop::fcgate_events { struct_size, reserved, head, data, error_line, writable, complete, end, log }
+        event_loop::fcgate_events { struct_size, reserved, head, data, error_line, writable, complete, end, log, room }
     );
     let mut told = layouts();
     told.retain(|what, _| !what.starts_with("Alignment") && !what.contains("_unused") && !is_opaque(what));

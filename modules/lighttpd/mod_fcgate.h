@@ -97,6 +97,8 @@ struct forward {
     request_st *r; /* NULL once lighttpd has done with it */
     claim_t claim;
     log_error_st *log;       /* of the request's condition */
+    void *room;              /* where libfcgate receives a piece of the response, between two calls */
+    chunk *last_chunk;       /* of the queue to the client, before it */
     const char *stderr_mark; /* in front of lines of its standard error; NULL: they are not logged */
     fcgate_exchange *exchange; /* NULL before it is started */
     forward_t *next, *previous; /* in `left` */

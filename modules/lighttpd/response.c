@@ -87,6 +87,38 @@ static void append_in_memory(request_st *r, const char *bytes, size_t length)
     }
 }
 
+/* A client that does not take it holds the application back. */
+static void hold_back(forward_t *forward, fcgate_exchange *exchange)
+{
+    if (chunkqueue_length(&forward->r->write_queue) >= WAITING_MOST) {
+        forward->is_paused = 1;
+        fcgate_exchange_pause(exchange, 1);
+    }
+    mod_fcgate_wake(forward);
+}
+
+/* Large pieces are received into the queue that goes to the client, where no chunk sizes stand between them. */
+static void *give_room(void *user, fcgate_exchange *exchange, size_t *length)
+{
+    forward_t *forward = user;
+    request_st *r = forward->r;
+    size_t wanted = *length;
+    char *room;
+
+    UNUSED(exchange);
+    if (!r || r->resp_body_finished || forward->has_no_body || r->resp_send_chunked
+        || !(r->conf.stream_response_body & STREAMED)) {
+        return NULL;
+    }
+    forward->last_chunk = r->write_queue.last;
+    room = chunkqueue_get_memory(&r->write_queue, length);
+    if (*length > wanted) {
+        *length = wanted;
+    }
+    forward->room = room;
+    return room;
+}
+
 static int32_t take_data(void *user, fcgate_exchange *exchange, const void *bytes, size_t length)
 {
     forward_t *forward = user;
@@ -96,13 +128,14 @@ static int32_t take_data(void *user, fcgate_exchange *exchange, const void *byte
     if (!r || r->resp_body_finished || forward->has_no_body) {
         return FCGATE_OK;
     }
-    if (r->conf.stream_response_body & STREAMED) {
+    if (forward->room) {
+        forward->room = NULL;
+        chunkqueue_use_memory(&r->write_queue, forward->last_chunk, length);
+        hold_back(forward, exchange);
+    }
+    else if (r->conf.stream_response_body & STREAMED) {
         append_in_memory(r, bytes, length);
-        if (chunkqueue_length(&r->write_queue) >= WAITING_MOST) {
-            forward->is_paused = 1;
-            fcgate_exchange_pause(exchange, 1);
-        }
-        mod_fcgate_wake(forward);
+        hold_back(forward, exchange);
     }
     else if (http_chunk_append_mem(r, bytes, length) != 0) {
         forward->is_unstorable = 1;
@@ -189,6 +222,7 @@ const fcgate_events mod_fcgate_response_events = {
     .struct_size = sizeof(fcgate_events),
     .head = take_head,
     .data = take_data,
+    .room = give_room,
     .error_line = error_line,
     .writable = want_body,
     .complete = complete,

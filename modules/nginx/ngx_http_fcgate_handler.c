@@ -53,6 +53,14 @@ static int32_t on_head(void *user, fcgate_exchange *exchange, const fcgate_head 
     return FCGATE_OK;
 }
 
+static void *on_room(void *user, fcgate_exchange *exchange, size_t *length)
+{
+    ngx_http_fcgate_ctx_t *ctx = ((ngx_http_fcgate_link_t *) user)->ctx;
+
+    (void) exchange;
+    return !ctx || ctx->discards || !ctx->header_sent ? NULL : ngx_http_fcgate_room(ctx, length);
+}
+
 static int32_t on_data(void *user, fcgate_exchange *exchange, const void *bytes, size_t length)
 {
     ngx_http_fcgate_ctx_t *ctx = ((ngx_http_fcgate_link_t *) user)->ctx;
@@ -347,7 +355,7 @@ static void start(ngx_http_request_t *r)
 {
     static const fcgate_events events = {.struct_size = sizeof events, .head = on_head, .data = on_data,
                                          .error_line = on_error_line, .writable = on_writable,
-                                         .complete = on_complete, .end = on_end};
+                                         .complete = on_complete, .end = on_end, .room = on_room};
     ngx_http_fcgate_ctx_t *ctx = ngx_http_get_module_ctx(r, ngx_http_fcgate_module);
     fcgate_request *request = ngx_http_fcgate_request();
     ngx_http_fcgate_link_t *link;

@@ -142,6 +142,7 @@ struct ngx_http_fcgate_ctx_s {
     ngx_chain_t *busy;
     ngx_chain_t *out;
     ngx_chain_t *tail;     /* of out */
+    ngx_chain_t *room;     /* where libfcgate receives a piece, between two of its calls */
     size_t       gathered;
     ngx_str_t    redirect; /* X-Accel-Redirect */
 
@@ -226,7 +227,9 @@ void ngx_http_fcgate_read_body(ngx_http_request_t *r);
 ngx_int_t ngx_http_fcgate_take_head(ngx_http_fcgate_ctx_t *ctx, const fcgate_head *head);
 
 /* response.c */
-/* Gathers bytes of the response. */
+/* Where a large piece of the response is to be received; lowers the length to the room there. */
+void *ngx_http_fcgate_room(ngx_http_fcgate_ctx_t *ctx, size_t *length);
+/* Gathers bytes of the response, those that were received there too. */
 ngx_int_t ngx_http_fcgate_gather(ngx_http_fcgate_ctx_t *ctx, const u_char *bytes, size_t length);
 /* Passes on what was gathered. */
 ngx_int_t ngx_http_fcgate_pass_on(ngx_http_fcgate_ctx_t *ctx, ngx_uint_t last);

@@ -7,6 +7,8 @@
 /* Of a buffer: as large as what has come, within these. */
 #define BUFFER_LEAST 1024
 #define BUFFER_MOST 65536
+/* Less room is not worth a call of its own. */
+#define ROOM_LEAST 16384
 /* Bytes that nginx holds for a client that does not take them; what is read ahead beyond that libfcgate
  * holds (response_memory, response_file). */
 #define HELD 65536
@@ -23,17 +25,18 @@ static void append(ngx_http_fcgate_ctx_t *ctx, ngx_chain_t *link)
     ctx->tail = link;
 }
 
-/* The buffer that the next bytes, so many, go to; NULL without memory. */
-static ngx_buf_t *writable_buffer(ngx_http_fcgate_ctx_t *ctx, size_t length)
+static size_t room_in(const ngx_buf_t *buffer)
+{
+    return (size_t) (buffer->end - buffer->last);
+}
+
+/* A buffer for the next bytes, so many; NULL without memory. */
+static ngx_chain_t *empty_buffer(ngx_http_fcgate_ctx_t *ctx, size_t length)
 {
     ngx_pool_t *pool = ctx->request->pool;
-    ngx_chain_t *link;
+    ngx_chain_t *link = ngx_chain_get_free_buf(pool, &ctx->free);
     ngx_buf_t *buffer;
 
-    if (ctx->out && ctx->tail->buf->last < ctx->tail->buf->end) {
-        return ctx->tail->buf;
-    }
-    link = ngx_chain_get_free_buf(pool, &ctx->free);
     if (!link) {
         return NULL;
     }
@@ -53,12 +56,89 @@ static ngx_buf_t *writable_buffer(ngx_http_fcgate_ctx_t *ctx, size_t length)
     buffer->flush = 0;
     buffer->last_buf = 0;
     buffer->last_in_chain = 0;
+    return link;
+}
+
+/* The buffer that the next bytes go to; NULL without memory. */
+static ngx_buf_t *writable_buffer(ngx_http_fcgate_ctx_t *ctx, size_t length)
+{
+    ngx_chain_t *link;
+
+    if (ctx->out && room_in(ctx->tail->buf) > 0) {
+        return ctx->tail->buf;
+    }
+    link = empty_buffer(ctx, length);
+    if (!link) {
+        return NULL;
+    }
     append(ctx, link);
-    return buffer;
+    return link->buf;
+}
+
+/* Puts the first free buffer that is large enough in front, if there is one. */
+static void prefer_large(ngx_http_fcgate_ctx_t *ctx, size_t length)
+{
+    for (ngx_chain_t **at = &ctx->free; *at; at = &(*at)->next) {
+        ngx_chain_t *link = *at;
+
+        if (link->buf->start && room_in(link->buf) >= length) {
+            *at = link->next;
+            link->next = ctx->free;
+            ctx->free = link;
+            return;
+        }
+    }
+}
+
+/* What was received there is to go out; of nothing the buffer is free again. */
+static void fill_room(ngx_http_fcgate_ctx_t *ctx, size_t length)
+{
+    ngx_chain_t *link = ctx->room;
+
+    ctx->room = NULL;
+    ctx->gathered += length;
+    link->buf->last += length;
+    if (ctx->out && link == ctx->tail) {
+        return;
+    }
+    if (length > 0) {
+        append(ctx, link);
+    }
+    else {
+        link->next = ctx->free;
+        ctx->free = link;
+    }
+}
+
+/* Where a large piece is received, so that it is not copied. */
+void *ngx_http_fcgate_room(ngx_http_fcgate_ctx_t *ctx, size_t *length)
+{
+    size_t least = ngx_min(*length, ROOM_LEAST);
+
+    if (ctx->out && room_in(ctx->tail->buf) >= least) {
+        ctx->room = ctx->tail;
+    }
+    else {
+        prefer_large(ctx, least);
+        ctx->room = empty_buffer(ctx, *length);
+    }
+    if (!ctx->room) {
+        return NULL;
+    }
+    *length = ngx_min(*length, room_in(ctx->room->buf));
+    if (*length < least) {
+        fill_room(ctx, 0);
+        return NULL;
+    }
+    return ctx->room->buf->last;
 }
 
 ngx_int_t ngx_http_fcgate_gather(ngx_http_fcgate_ctx_t *ctx, const u_char *bytes, size_t length)
 {
+    if (ctx->room) {
+        fill_room(ctx, length);
+        return NGX_OK;
+    }
     ctx->gathered += length;
     while (length > 0) {
         ngx_buf_t *buffer = writable_buffer(ctx, length);
@@ -67,7 +147,7 @@ ngx_int_t ngx_http_fcgate_gather(ngx_http_fcgate_ctx_t *ctx, const u_char *bytes
         if (!buffer) {
             return NGX_ERROR;
         }
-        count = ngx_min(length, (size_t) (buffer->end - buffer->last));
+        count = ngx_min(length, room_in(buffer));
         buffer->last = ngx_cpymem(buffer->last, bytes, count);
         bytes += count;
         length -= count;

@@ -115,6 +115,17 @@ pub struct fcgate_events {
             length: usize,
         ),
     >,
+    /// A large piece of the response body is about to be received, no more than `*length` bytes: returns
+    /// where the host wants it, and lowers `*length` to the room there; NULL: it has none, and the bytes
+    /// are lent as all others. The next call of this exchange is `data` with what came there, perhaps
+    /// nothing; until then the memory is fcgate's to write to.
+    pub room: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            exchange: *mut fcgate_exchange,
+            length: *mut usize,
+        ) -> *mut c_void,
+    >,
 }
 
 impl Default for fcgate_events {
@@ -129,6 +140,7 @@ impl Default for fcgate_events {
             complete: None,
             end: None,
             log: None,
+            room: None,
         }
     }
 }
@@ -212,6 +224,25 @@ impl Events for CEvents {
         let Some(call) = self.events.data else { return true };
         // SAFETY: as above; the bytes are lent until the call returns.
         unsafe { call(self.user, self.exchange.get(), bytes.as_ptr().cast(), bytes.len()) == FCGATE_OK }
+    }
+
+    fn has_room(&self) -> bool {
+        self.events.room.is_some()
+    }
+
+    fn room(&self, most: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let (Some(call), mut length) = (self.events.room, most) else { return false };
+        // SAFETY: as above.
+        let place = unsafe { call(self.user, self.exchange.get(), &raw mut length) };
+        if place.is_null() || length == 0 || length > most {
+            return false;
+        }
+        // SAFETY: the host says that so many bytes are there, which nobody else uses until it is told.
+        let room = unsafe { std::slice::from_raw_parts_mut(place.cast::<u8>(), length) };
+        if fill(room) == 0 {
+            self.data(&room[..0]);
+        }
+        true
     }
 
     fn stderr_line(&self, line: &str) -> bool {

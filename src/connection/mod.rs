@@ -268,6 +268,12 @@ impl Connection {
         self.streams.is_empty() && !self.tainted && self.reader.at_boundary()
     }
 
+    /// Of the STDOUT record at hand, its length and how much of it has not come yet.
+    pub fn stdout_record(&self) -> Option<(usize, usize)> {
+        let length = usize::from(self.record.content_length);
+        (self.content == Content::Stdout).then(|| (length, self.reader.content_left()))
+    }
+
     /// Takes bytes off the front of `input` and returns the next event, or `None` when the input
     /// is used up. After a violation the connection must be dropped.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Violation> {

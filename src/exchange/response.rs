@@ -72,6 +72,12 @@ impl Response {
         self.has_head && (self.bodiless || self.declared.is_some_and(|declared| self.received >= declared))
     }
 
+    /// Whether so many bytes of STDOUT would all be body for the client.
+    pub fn passes(&self, count: usize) -> bool {
+        let room = |declared: u64| declared.saturating_sub(self.received) >= count as u64;
+        self.has_head && !self.bodiless && self.declared.is_none_or(room)
+    }
+
     /// Takes bytes of STDOUT.
     pub fn stdout<'a>(&mut self, bytes: &'a [u8], limits: &HeadLimits) -> Result<Passed<'a>, HeadError> {
         if self.has_head {

@@ -8,7 +8,7 @@
 //! the same reason.
 #![allow(unsafe_code)]
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::{offset_of, zeroed};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -202,6 +202,19 @@ impl Stream {
         let flags = if dont_wait { libc::MSG_DONTWAIT } else { 0 };
         // SAFETY: the pointer and length describe `buffer`.
         count(unsafe { libc::recv(self.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) })
+    }
+
+    /// Receives what is there into the first of the buffers, what is more into the second. As
+    /// [`receive`](Self::receive) without waiting.
+    pub fn receive_in_two(&self, first: &mut [u8], second: &mut [u8]) -> io::Result<usize> {
+        let mut slices = [IoSliceMut::new(first), IoSliceMut::new(second)];
+        // SAFETY: every bit pattern is a msghdr; zero is "none" for all of its fields.
+        let mut message: libc::msghdr = unsafe { zeroed() };
+        // IoSliceMut is an iovec by contract.
+        message.msg_iov = slices.as_mut_ptr().cast();
+        message.msg_iovlen = slices.len() as _;
+        // SAFETY: `message` names `slices`, whose bytes outlive the call.
+        count(unsafe { libc::recvmsg(self.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) })
     }
 
     /// Whether an idle connection is open and silent. Anything else (the end, an error, a stray byte)

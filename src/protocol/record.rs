@@ -301,6 +301,11 @@ impl RecordReader {
         matches!(self.state, ReaderState::Header) && self.header_have == 0
     }
 
+    /// Content bytes of the record at hand that have not come yet.
+    pub fn content_left(&self) -> usize {
+        if matches!(self.state, ReaderState::Content) { usize::from(self.content_left) } else { 0 }
+    }
+
     fn fill_header(&mut self, input: &mut &[u8]) -> bool {
         if self.header_have == 0
             && let Some((header, rest)) = input.split_first_chunk()

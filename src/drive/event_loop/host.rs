@@ -24,6 +24,17 @@ pub trait Events {
     fn head(&self, head: &ResponseHead) -> bool;
     /// Bytes of the response body; `false` gives the exchange up.
     fn data(&self, bytes: &[u8]) -> bool;
+    /// Whether the host may have room for pieces of the response body.
+    fn has_room(&self) -> bool {
+        false
+    }
+    /// A large piece of the response body is about to be received: calls `fill` with where the host wants
+    /// it, at most so many bytes, which [`data`](Self::data) then tells. `fill` returns how many came.
+    /// `false`: the host has no room, and nothing was called.
+    fn room(&self, most: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        let _ = (most, fill);
+        false
+    }
     /// A line of STDERR; `false` if it should go to the log.
     fn stderr_line(&self, line: &str) -> bool;
     /// A line of the log about this exchange; `false` if it should go to the log of all.

@@ -6,6 +6,7 @@ use crate::connection::Event;
 use crate::drive::blocking::is_exhaustion;
 use crate::drive::forward::{log_stderr, log_unspooled, report_end};
 use crate::drive::held::Held;
+use crate::drive::scratch::RECEIVE;
 use crate::drive::start;
 use crate::exchange::{Action, Cause, Closed, SLICES};
 use crate::os::clock;
@@ -13,6 +14,12 @@ use crate::protocol::{Header, RecordType};
 use std::io::{ErrorKind, IoSlice, Read};
 use std::rc::Rc;
 use std::time::Duration;
+
+/// Records of this length are received where the host wants them, as long as so much is ahead.
+const LARGE: usize = 32 << 10;
+const LEAST: usize = 8 << 10;
+/// Bytes received beside what the host wants: the next records' headers, or the end.
+const BESIDE: usize = 512;
 
 impl EventLoop {
     /// Performs actions until the exchange waits or is over.
@@ -111,7 +118,9 @@ impl EventLoop {
                     if slot.lease.received.is_empty() {
                         slot.lease.received = self.buffer.take();
                     }
-                    receive(&mut slot, now);
+                    if let Some(most) = self.receive_into_host(&mut slot, now) {
+                        receive(&mut slot, most, now);
+                    }
                     now = clock::now();
                 }
                 Action::Wait(wait) => {
@@ -135,6 +144,55 @@ impl EventLoop {
         if !asked {
             events.writable();
         }
+    }
+
+    /// Receives the rest of a large record where the host wants it. `None`: that was done; else how much
+    /// the loop itself may receive, which is little where it brings up another large record.
+    fn receive_into_host(&self, slot: &mut Slot, now: Duration) -> Option<usize> {
+        let record = slot.attempt.link.as_ref().and_then(|link| link.connection.stdout_record());
+        let Some((_, ahead)) = record.filter(|(length, _)| *length >= LARGE) else { return Some(RECEIVE) };
+        let events = Rc::clone(&slot.events);
+        let waits = slot.control.paused.get() || !slot.held.is_empty();
+        if waits || !events.has_room() || !slot.lease.exchange.response.passes(ahead) {
+            return Some(RECEIVE);
+        }
+        if ahead < LEAST {
+            return Some(ahead + BESIDE);
+        }
+        let given = events.room(ahead, &mut |room| {
+            let most = room.len().min(ahead);
+            self.receive_there(slot, &mut room[..most], now)
+        });
+        (!given).then_some(RECEIVE)
+    }
+
+    /// Receives into the host's buffer, and what comes next into the loop's. Returns how many of the
+    /// host's bytes are body, which it was told.
+    fn receive_there(&self, slot: &mut Slot, room: &mut [u8], now: Duration) -> usize {
+        let Some(link) = &mut slot.attempt.link else { return 0 };
+        let scratch = &mut *slot.lease;
+        let beside = &mut scratch.receive_room()[..BESIDE];
+        match link.stream.receive_in_two(room, beside) {
+            Ok(0) => scratch.exchange.handle_closed(now, Closed::End, 0),
+            Ok(count) => {
+                let there = count.min(room.len());
+                slot.inbound = 0..count - there;
+                slot.drained = count < room.len() + BESIDE;
+                let mut body = &room[..there];
+                match link.connection.next(&mut body) {
+                    Ok(Some(event)) => self.tell(slot, event, now),
+                    Ok(None) => {}
+                    Err(violation) => scratch.exchange.handle_violation(now, violation),
+                }
+                return there;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => scratch.exchange.handle_nothing_received(),
+            Err(error) => {
+                scratch.exchange.handle_closed(now, Closed::Reset, error.raw_os_error().unwrap_or(0));
+            }
+        }
+        0
     }
 
     /// Hands received bytes on. Returns whether something came of it.
@@ -347,14 +405,14 @@ fn transmit(slot: &mut Slot, lent: &Lent<'_>, now: Duration) {
     }
 }
 
-fn receive(slot: &mut Slot, now: Duration) {
+fn receive(slot: &mut Slot, most: usize, now: Duration) {
     let Some(link) = &mut slot.attempt.link else { return };
     let scratch = &mut *slot.lease;
-    match link.stream.receive(scratch.receive_room(), true) {
+    match link.stream.receive(&mut scratch.receive_room()[..most], true) {
         Ok(0) => scratch.exchange.handle_closed(now, Closed::End, 0),
         Ok(count) => {
             slot.inbound = 0..count;
-            slot.drained = count < scratch.received.len();
+            slot.drained = count < most;
         }
         Err(error) if error.kind() == ErrorKind::Interrupted => {}
         Err(error) if error.kind() == ErrorKind::WouldBlock => scratch.exchange.handle_nothing_received(),

@@ -58,8 +58,14 @@ pub struct Outcome {
     pub retries: Cell<u32>,
     /// The response's body.
     pub body: RefCell<Vec<u8>>,
+    /// How often it was asked for room.
+    pub rooms: Cell<usize>,
     /// Whether its body is kept.
     keeps: bool,
+    /// The room that it has for a piece of the body, each time it is asked.
+    room: usize,
+    /// Where the piece is that comes next.
+    there: Cell<Option<*const u8>>,
 }
 
 struct Shared(Rc<Outcome>);
@@ -69,7 +75,25 @@ impl Events for Shared {
         true
     }
 
+    fn has_room(&self) -> bool {
+        self.0.room > 0
+    }
+
+    fn room(&self, most: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
+        self.0.rooms.set(self.0.rooms.get() + 1);
+        let mut room = vec![0; self.0.room.min(most)];
+        self.0.there.set(Some(room.as_ptr()));
+        if fill(&mut room) == 0 {
+            self.0.there.set(None);
+        }
+        assert!(self.0.there.get().is_none(), "what came into the host's buffer was not told");
+        true
+    }
+
     fn data(&self, bytes: &[u8]) -> bool {
+        if let Some(there) = self.0.there.take() {
+            assert_eq!(bytes.as_ptr(), there, "other bytes than those in the host's buffer");
+        }
         if self.0.keeps {
             self.0.body.borrow_mut().extend_from_slice(bytes);
         }
@@ -131,16 +155,21 @@ impl PollLoop {
 
     /// Starts an exchange on the first route.
     pub fn start(&self, request: Request) -> (Key, Rc<Outcome>) {
-        self.start_as(request, true)
+        self.start_as(request, Outcome { keeps: true, ..Outcome::default() })
+    }
+
+    /// Starts an exchange with room for pieces of the response body of so many bytes.
+    pub fn start_with_room(&self, request: Request, room: usize) -> Rc<Outcome> {
+        self.start_as(request, Outcome { keeps: true, room, ..Outcome::default() }).1
     }
 
     /// Starts an exchange whose body is only counted as come.
     pub fn start_unread(&self, request: Request) -> Rc<Outcome> {
-        self.start_as(request, false).1
+        self.start_as(request, Outcome::default()).1
     }
 
-    fn start_as(&self, request: Request, keeps: bool) -> (Key, Rc<Outcome>) {
-        let outcome = Rc::new(Outcome { keeps, ..Outcome::default() });
+    fn start_as(&self, request: Request, outcome: Outcome) -> (Key, Rc<Outcome>) {
+        let outcome = Rc::new(outcome);
         let route = self.own.engine().route(0).expect("a route");
         let events = Rc::new(Shared(Rc::clone(&outcome)));
         (self.own.start(route, request, events).expect("a request of ours is right"), outcome)
