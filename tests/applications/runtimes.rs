@@ -6,6 +6,7 @@ use fcgate_kit::process::{Process, Ready};
 use fcgate_kit::unix_sockets::wait_for_silence;
 use fcgate_kit::{Directory, PhpFpm};
 use std::path::PathBuf;
+use std::process::Command;
 
 /// A runtime that answers on a unix socket.
 pub struct Runtime {
@@ -28,6 +29,16 @@ impl Runtime {
         let (_, extension) = file.split_once('.').expect("a file has an extension");
         std::fs::copy(source(file), directory.join(format!("app.{extension}"))).unwrap();
         let lines = section.start(socket.to_str().expect("a path of ours is UTF-8"));
+        // A compiler may take longer than a start may.
+        let lines = match lines.split_once('\n') {
+            Some((compile, rest)) if compile.contains(" -o app ") => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", compile]).current_dir(directory.path()).envs(environment.iter().cloned());
+                assert!(shell.status().expect("there is a shell").success(), "{compile}");
+                rest.to_owned()
+            }
+            _ => lines,
+        };
         let launch = Process::command("sh")
             .args(["-c", &format!("umask 0\n{lines}")])
             .current_dir(directory.path())
