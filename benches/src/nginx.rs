@@ -9,7 +9,7 @@ use fcgate_kit::{Client, Directory, Nginx};
 const MOST: usize = 512;
 
 fn server(address: &str) -> Server {
-    // A file in memory where bodies fit; buffers as large as the module's.
+    // The peer as it comes, and with buffers as large as the module's.
     let nginx = Nginx::builder()
         .workers(1)
         .connections(4 * MOST)
@@ -20,9 +20,11 @@ fn server(address: &str) -> Server {
         ))
         .server(
             "location ~ \\.fcgate$ { fcgate_pass app; fcgate_preset plain; fcgate_reuse_non_idempotent on; }\n\
-             location ~ \\.peer$ { fastcgi_pass peer; fastcgi_keep_conn on; fastcgi_buffer_size 64k;\n\
-             fastcgi_buffers 16 64k; fastcgi_busy_buffers_size 128k; include /etc/nginx/fastcgi_params;\n\
-             fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name; }",
+             include /etc/nginx/fastcgi_params;\n\
+             fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;\n\
+             location ~ \\.peer$ { fastcgi_pass peer; fastcgi_keep_conn on; }\n\
+             location ~ \\.large$ { fastcgi_pass peer; fastcgi_keep_conn on; fastcgi_buffer_size 64k;\n\
+             fastcgi_buffers 16 64k; fastcgi_busy_buffers_size 128k; }",
         )
         .start();
     Client::new(nginx.address()).get("/x.fcgate?bytes=1").expect(200);
@@ -45,6 +47,10 @@ pub fn against_fastcgi(effort: Effort) -> Vec<Result> {
     let both = server(&address);
     let mut results: Vec<Result> =
         loads.iter().flat_map(|load| both.compare("P4", "fastcgi_pass", "x.peer", load, effort)).collect();
+    for load in &loads[3..5] {
+        let load = Load { goal: 1.0, ..*load };
+        results.extend(both.compare("P4", "fastcgi_pass with buffers of 64 KiB", "x.large", &load, effort));
+    }
     drop(both);
     for load in [&loads[0], &loads[4]] {
         results.push(Server::memory(|| server(&address), "P4", "fastcgi_pass", "x.peer", load, effort));
