@@ -29,6 +29,8 @@ fn simulate(case: &Case, cut: usize, singly: bool) -> Outcome {
         is_head_request: case.method == "HEAD",
         pools: 1,
         restart_window: Duration::ZERO,
+        max_tries: 0,
+        retry_timeout: Duration::ZERO,
         ignore_client_abort: false,
         error_override: false,
         limits: Limits::default(),

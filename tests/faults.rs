@@ -66,6 +66,24 @@ fn an_application_that_stays_away_is_an_error() {
     assert_eq!(get(&gateway), Err(Cause::Connect));
 }
 
+/// F1, F4: a route may forbid further attempts; a kept connection that was dead is replaced all the same.
+#[test]
+fn a_route_bounds_attempts() {
+    let directory = Directory::new();
+    let path = directory.join("app.sock");
+    for setting in ["retry=off", "max_tries=1", "max_tries=3", "retry_timeout=50ms"] {
+        let gateway = gateway(&format!("unix:{} restart_window=1h {setting}", path.display()));
+        assert_eq!(get(&gateway), Err(Cause::Connect), "{setting}");
+    }
+    let application = Application::unix().reply(page()).start();
+    let gateway = gateway(&format!("{} max_connections=1 retry=off", application.address()));
+    for _ in 0..3 {
+        assert!(get(&gateway).is_ok());
+        application.drop_connections();
+    }
+    assert_eq!(application.connections(), 3);
+}
+
 /// F4: kept connections that the application has closed are not seen, by GET nor by POST.
 #[test]
 fn stale_connections_are_not_seen() {

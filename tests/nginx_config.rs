@@ -83,7 +83,15 @@ fn wrong_lines_are_named() {
         (location("fcgate_no_cache $arg_x;"), "fcgate_no_cache", "proxy_cache"),
         (location("fcgate_store on;"), "fcgate_store", "stores no responses"),
         (location("fcgate_limit_rate 5k;"), "fcgate_limit", "nginx's own limit_rate"),
-        (location("fcgate_bind 127.0.0.1;"), "fcgate_bind", "the system chooses the address"),
+        (location("fcgate_bind localhost;"), "fcgate_bind", "an IP address of this machine"),
+        (location("fcgate_bind $remote_addr transparent;"), "fcgate_bind", "takes no variable"),
+        (location("fcgate_bind 127.0.0.1 opaque;"), "fcgate_bind", "takes transparent or nothing"),
+        (location("fcgate_socket_keepalive maybe;"), "fcgate_socket", "tcp_keepalive=maybe"),
+        (location("fcgate_next_upstream off error;"), "fcgate_next", "takes off alone"),
+        (location("fcgate_next_upstream_tries many;"), "fcgate_next", "max_tries=many"),
+        (location("fcgate_next_upstream_timeout 5x;"), "fcgate_next", "retry_timeout=5x"),
+        (location("fcgate_status;\nfcgate_pass php;"), "fcgate_pass", "stands beside a fcgate_status"),
+        (location("fcgate_pass php;\nfcgate_status;"), "fcgate_status", "stands beside a fcgate_pass"),
         ("fcgate_zone 1m;".into(), "fcgate", "later version"),
         (location("fcgate_max_temp_file_size 1m;"), "fcgate_max_temp", "fcgate_response_memory"),
     ] {
@@ -168,7 +176,7 @@ fn the_configurations_of_the_docs_load() {
         .iter()
         .flat_map(|page| page.split("```nginx\n").skip(1).map(|piece| piece.split("```").next().unwrap()))
         .collect();
-    assert_eq!(pieces.len(), 5);
+    assert_eq!(pieces.len(), 6);
     for piece in pieces {
         let of_http = piece.starts_with("fcgate_balancer");
         let nginx = if of_http { Nginx::builder().http(piece) } else { Nginx::builder().server(piece) };

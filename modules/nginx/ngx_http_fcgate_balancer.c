@@ -62,6 +62,9 @@ static char *add_pool(ngx_conf_t *cf, ngx_http_fcgate_balancer_t *balancer, ngx_
         return NGX_CONF_ERROR;
     }
     balancer->pools++;
+    if (ngx_strstr(line, "bind_transparent")) {
+        ngx_http_fcgate_keep_privilege(cf);
+    }
     return fcgate_config_pool(main_conf(cf)->config, balancer->internal, line, &error) == FCGATE_OK
                ? NGX_CONF_OK : ngx_http_fcgate_said(cf, &error);
 }
@@ -159,6 +162,9 @@ static char *line_in_balancer(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     }
     if (!ngx_strcmp(word, "param_unset")) {
         return param_unset_line(cf, balancer);
+    }
+    if (!ngx_strcmp(word, "bind_transparent")) {
+        ngx_http_fcgate_keep_privilege(cf);
     }
     if (ngx_strcmp(word, "queue") && !ngx_http_fcgate_find_setting(word)) {
         return unknown_word(cf, word);

@@ -139,6 +139,15 @@ static char *set_for_addresses(ngx_conf_t *cf, ngx_http_fcgate_loc_conf_t *lcf, 
     return NGX_CONF_OK;
 }
 
+void ngx_http_fcgate_keep_privilege(ngx_conf_t *cf)
+{
+#if (NGX_HAVE_TRANSPARENT_PROXY)
+    ((ngx_core_conf_t *) ngx_get_conf(cf->cycle->conf_ctx, ngx_core_module))->transparent = 1;
+#else
+    (void) cf;
+#endif
+}
+
 static char *set_setting(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     const ngx_http_fcgate_setting_t *setting = cmd->post;
@@ -158,6 +167,9 @@ static char *set_setting(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" belongs into a fcgate_balancer block: %s %s;", &words[0],
                            setting->name, value);
         return NGX_CONF_ERROR;
+    }
+    if (setting == &settings[SETTING_bind_transparent]) {
+        ngx_http_fcgate_keep_privilege(cf);
     }
     if (setting->scope == FCGATE_SCOPE_POOL) {
         return set_for_addresses(cf, lcf, setting->name, value);
@@ -230,12 +242,54 @@ static char *set_buffers(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     return set_on_level(cf, conf, "response_memory", (const char *) bytes);
 }
 
+/* A directive of nginx's that is a setting of another name, of pools or of requests. */
+static char *set_renamed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    const ngx_http_fcgate_setting_t *setting = cmd->post;
+    const ngx_str_t *words = cf->args->elts;
+    const char *value = (const char *) words[1].data;
+
+    return setting->scope == FCGATE_SCOPE_POOL ? set_for_addresses(cf, conf, setting->name, value)
+                                               : set_on_level(cf, conf, setting->name, value);
+}
+
+/* fcgate_bind ADDRESS [transparent] | off */
+static char *set_bind(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t *words = cf->args->elts;
+    ngx_uint_t transparent = cf->args->nelts == 3;
+    char *wrong;
+
+    (void) cmd;
+    if (ngx_http_script_variables_count(&words[1]) > 0) {
+        return "takes no variable: a connection may serve one client's request after another's";
+    }
+    if (transparent && ngx_strcmp(words[2].data, "transparent")) {
+        return "takes transparent or nothing behind the address";
+    }
+    if (transparent) {
+        ngx_http_fcgate_keep_privilege(cf);
+    }
+    wrong = set_for_addresses(cf, conf, "bind", (const char *) words[1].data);
+    return wrong == NGX_CONF_OK ? set_for_addresses(cf, conf, "bind_transparent", transparent ? "on" : "off") : wrong;
+}
+
 /* What libfcgate does by its own rule is taken, what it never does is not. */
 static char *set_next_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     const ngx_str_t *words = cf->args->elts;
+    ngx_uint_t off = !ngx_strcmp(words[1].data, "off");
 
     (void) cmd;
+    if (off && cf->args->nelts > 2) {
+        return "takes off alone";
+    }
+    if (off) {
+        return set_on_level(cf, conf, "retry", "off");
+    }
+    if (set_on_level(cf, conf, "retry", "on") != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
     for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
         const char *word = (const char *) words[i].data;
 
@@ -249,8 +303,8 @@ static char *set_next_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         else if (ngx_strcmp(word, "error") && ngx_strcmp(word, "timeout") && ngx_strcmp(word, "invalid_header")) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"%V %s\": what an application has answered is never asked for again, and what has"
-                               " not reached one always is; of these words error, timeout, invalid_header and"
-                               " non_idempotent are taken", &words[0], word);
+                               " not reached one always is; of these words error, timeout, invalid_header,"
+                               " non_idempotent and off are taken", &words[0], word);
             return NGX_CONF_ERROR;
         }
     }
@@ -344,11 +398,8 @@ static char *set_stderr_level(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static const char no_cache[] = "fcgate has no cache; keep fastcgi_pass for this location, or cache in front by proxy_cache";
 static const char no_store[] = "fcgate stores no responses; keep fastcgi_pass for this location";
 static const char no_file[] = "fcgate_response_memory says how much of a response is read ahead in memory, fcgate_response_body spool and fcgate_response_file what goes to a file";
-static const char no_retry[] = "restart_window in a fcgate_balancer block says how long a request tries again";
 static const char core_rate[] = "nginx's own limit_rate does it, and so does X-Accel-Limit-Rate";
-static const char no_bind[] = "the system chooses the address to connect from";
 static const char later[] = "it comes with a later version; limits and counts are those of each worker till then";
-static const char no_keepalive[] = "idle connections are closed after idle_timeout, and those of a dead host by the timeouts";
 
 static char *refuse(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -372,6 +423,9 @@ static char *pass_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     (void) cmd;
     if (lcf->pass.len > 0) {
         return "is duplicate";
+    }
+    if (core->handler == ngx_http_fcgate_status) {
+        return "stands beside a fcgate_status: a location has one of them";
     }
     if (words[1].len == 0) {
         return "takes the name of a balancer or an address: unix:/run/php/php-fpm.sock";
@@ -419,6 +473,7 @@ ngx_command_t ngx_http_fcgate_commands[] = {
     {ngx_string("fcgate_pool"), NGX_HTTP_MAIN_CONF | NGX_CONF_2MORE, ngx_http_fcgate_pool, NGX_HTTP_MAIN_CONF_OFFSET,
      0, NULL},
     DIRECTIVE("pass", NGX_HTTP_LOC_CONF | NGX_HTTP_LIF_CONF | NGX_CONF_TAKE1, pass_line, 0, NULL),
+    DIRECTIVE("status", NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, ngx_http_fcgate_status_line, 0, NULL),
     DIRECTIVE("param", ANYWHERE | NGX_CONF_TAKE23, ngx_http_fcgate_param_line, 0, NULL),
     DIRECTIVE("param_unset", ANYWHERE | NGX_CONF_TAKE1, ngx_http_fcgate_param_unset_line, 0, NULL),
     DIRECTIVE("log_stderr", ANYWHERE | NGX_CONF_TAKE1, set_stderr_level, 0, NULL),
@@ -429,6 +484,11 @@ ngx_command_t ngx_http_fcgate_commands[] = {
     DIRECTIVE("buffer_size", ANYWHERE | NGX_CONF_TAKE1, set_buffer_size, 0, NULL),
     DIRECTIVE("buffers", ANYWHERE | NGX_CONF_TAKE2, set_buffers, 0, NULL),
     DIRECTIVE("next_upstream", ANYWHERE | NGX_CONF_1MORE, set_next_upstream, 0, NULL),
+    DIRECTIVE("next_upstream_tries", ANYWHERE | NGX_CONF_TAKE1, set_renamed, 0, &settings[SETTING_max_tries]),
+    DIRECTIVE("next_upstream_timeout", ANYWHERE | NGX_CONF_TAKE1, set_renamed, 0, &settings[SETTING_retry_timeout]),
+    DIRECTIVE("socket_keepalive", ANYWHERE | NGX_CONF_TAKE1, set_renamed, 0, &settings[SETTING_tcp_keepalive]),
+    /* Before the setting of that name: nginx's own word has another behind it. */
+    DIRECTIVE("bind", ANYWHERE | NGX_CONF_TAKE12, set_bind, 0, NULL),
     DIRECTIVE("pass_header", ANYWHERE | NGX_CONF_TAKE1, add_field, AT(passed), NULL),
     DIRECTIVE("hide_header", ANYWHERE | NGX_CONF_TAKE1, add_field, AT(hidden), NULL),
     DIRECTIVE("ignore_headers", ANYWHERE | NGX_CONF_1MORE, ngx_conf_set_bitmask_slot, AT(ignored), &ignorable),
@@ -456,11 +516,7 @@ ngx_command_t ngx_http_fcgate_commands[] = {
     REFUSED("max_temp_file_size", no_file),
     REFUSED("temp_file_write_size", no_file),
     REFUSED("temp_path", no_file),
-    REFUSED("next_upstream_timeout", no_retry),
-    REFUSED("next_upstream_tries", no_retry),
     REFUSED("limit_rate", core_rate),
-    REFUSED("bind", no_bind),
-    REFUSED("socket_keepalive", no_keepalive),
     REFUSED("zone", later),
 #define FCGATE_SETTING(name, Name, SCOPE, KIND, value, help) \
     DIRECTIVE(#name, ANYWHERE | TAKES_##KIND, set_setting, 0, &settings[SETTING_##name]),

@@ -93,6 +93,21 @@ static void on_error_line(void *user, fcgate_exchange *exchange, const char *lin
     }
 }
 
+/* What is wrong, though no request fails by it. A failure is told with the end, where nginx's level for it
+ * is known; that of an exchange whose request is gone is told here. */
+static void on_log(void *user, fcgate_exchange *exchange, uint32_t level, const char *text, size_t length)
+{
+    const ngx_http_fcgate_ctx_t *ctx = ((ngx_http_fcgate_link_t *) user)->ctx;
+
+    (void) exchange;
+    if (!ctx) {
+        ngx_http_fcgate_log_here(level, text, length);
+    }
+    else if (level == FCGATE_LOG_WARNING) {
+        ngx_http_fcgate_log(log_of(ctx), level, text, length);
+    }
+}
+
 static void on_writable(void *user, fcgate_exchange *exchange)
 {
     ngx_http_fcgate_ctx_t *ctx = ((ngx_http_fcgate_link_t *) user)->ctx;
@@ -355,7 +370,7 @@ static void start(ngx_http_request_t *r)
 {
     static const fcgate_events events = {.struct_size = sizeof events, .head = on_head, .data = on_data,
                                          .error_line = on_error_line, .writable = on_writable,
-                                         .complete = on_complete, .end = on_end, .room = on_room};
+                                         .complete = on_complete, .end = on_end, .log = on_log, .room = on_room};
     ngx_http_fcgate_ctx_t *ctx = ngx_http_get_module_ctx(r, ngx_http_fcgate_module);
     fcgate_request *request = ngx_http_fcgate_request();
     ngx_http_fcgate_link_t *link;

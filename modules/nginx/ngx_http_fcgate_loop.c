@@ -47,14 +47,16 @@ fcgate_request *ngx_http_fcgate_request(void)
     return worker.request;
 }
 
-/* A request that fails is logged with the request itself. */
 void ngx_http_fcgate_log(void *log, uint32_t level, const char *text, size_t length)
 {
-    ngx_uint_t own = level == FCGATE_LOG_WARNING ? NGX_LOG_WARN : NGX_LOG_NOTICE;
+    ngx_uint_t own = level == FCGATE_LOG_ERROR ? NGX_LOG_ERR : level == FCGATE_LOG_WARNING ? NGX_LOG_WARN : NGX_LOG_NOTICE;
 
-    if (level != FCGATE_LOG_ERROR) {
-        ngx_log_error(own, (ngx_log_t *) log, 0, "fcgate: %*s", length, text);
-    }
+    ngx_log_error(own, (ngx_log_t *) log, 0, "fcgate: %*s", length, text);
+}
+
+void ngx_http_fcgate_log_here(uint32_t level, const char *text, size_t length)
+{
+    ngx_http_fcgate_log(worker.log, level, text, length);
 }
 
 /* ---- sockets ---- */

@@ -13,6 +13,7 @@
  * ngx_http_fcgate_response.c    the body of a response passed on
  * ngx_http_fcgate_handler.c     a request forwarded, from its start to its end
  * ngx_http_fcgate_variables.c   what logs and configurations can show of a request
+ * ngx_http_fcgate_status.c      the status page
  * ngx_http_fcgate_loop.c        one gateway and one loop for each worker
  * ngx_http_fcgate_module.c      the hooks
  *
@@ -181,6 +182,9 @@ const char *ngx_http_fcgate_join(ngx_conf_t *cf, ngx_uint_t first, const char *q
 /* Says what libfcgate has against a line. */
 char *ngx_http_fcgate_said(ngx_conf_t *cf, const fcgate_error *error);
 
+/* Workers are to come from addresses of other machines: nginx lets them keep the privilege for it. */
+void ngx_http_fcgate_keep_privilege(ngx_conf_t *cf);
+
 /* params.c */
 char *ngx_http_fcgate_param_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_fcgate_param_unset_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -246,6 +250,10 @@ ngx_http_fcgate_ctx_t *ngx_http_fcgate_ctx_of(ngx_http_request_t *r);
 /* variables.c */
 ngx_int_t ngx_http_fcgate_add_variables(ngx_conf_t *cf);
 
+/* status.c */
+ngx_int_t ngx_http_fcgate_status(ngx_http_request_t *r);
+char *ngx_http_fcgate_status_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
 /* loop.c */
 ngx_int_t ngx_http_fcgate_init_process(ngx_cycle_t *cycle);
 void ngx_http_fcgate_exit_process(ngx_cycle_t *cycle);
@@ -257,6 +265,9 @@ void ngx_http_fcgate_touch(ngx_http_fcgate_ctx_t *ctx);
 void ngx_http_fcgate_untouch(ngx_http_fcgate_ctx_t *ctx);
 ngx_http_fcgate_link_t *ngx_http_fcgate_new_link(ngx_http_fcgate_ctx_t *ctx);
 void ngx_http_fcgate_free_link(ngx_http_fcgate_link_t *link);
+/* Writes a line of libfcgate's to a log of nginx's. */
 void ngx_http_fcgate_log(void *log, uint32_t level, const char *text, size_t length);
+/* The same for a line of nobody's request. */
+void ngx_http_fcgate_log_here(uint32_t level, const char *text, size_t length);
 
 #endif

@@ -52,6 +52,7 @@ pub(super) fn param(rule: &ParamRule) -> Result<(), ConfigError> {
 /// One pool in its balancer; `levels` are those that its settings were merged from.
 pub(super) fn pool(
     place: &str,
+    address: &str,
     settings: &PoolSettings,
     levels: &[&Level],
     warnings: &mut Vec<String>,
@@ -79,6 +80,16 @@ pub(super) fn pool(
             "{place}: keep_conn=on without max_connections: idle connections may occupy all workers of the \
              application; set max_connections to their number"
         ));
+    }
+    if let (Some(source), Ok(Address::Literal(peer))) = (settings.bind, address.parse())
+        && source.is_ipv4() != peer.is_ipv4()
+    {
+        return Err(ConfigError::new(format!(
+            "{place}: no connection leads from bind={source} to there: one is IPv4, the other IPv6"
+        )));
+    }
+    if settings.bind_transparent && settings.bind.is_none() {
+        warnings.push(format!("{place}: bind_transparent has no effect without bind"));
     }
     for name in ["queue_length", "queue_timeout"] {
         if says(name) && !limited {
@@ -223,6 +234,27 @@ mod tests {
             .map(|(weight, backup)| PoolSettings { weight: *weight, backup: *backup, ..Default::default() })
             .collect();
         pools("balancer php", &settings.iter().collect::<Vec<_>>())
+    }
+
+    /// A source address of the other family than the application's can't work, one without use is said.
+    #[test]
+    fn source_addresses_fit_their_pool() {
+        let check = |address: &str, source: &str, transparent| {
+            let settings = PoolSettings {
+                bind: source.parse().ok(),
+                bind_transparent: transparent,
+                ..PoolSettings::default()
+            };
+            let mut warnings = Vec::new();
+            pool("pool a", address, &settings, &[], &mut warnings).map(|()| warnings)
+        };
+        for address in ["127.0.0.1:9000", "app.example.net:9000", "unix:/run/a.sock"] {
+            assert!(check(address, "127.0.0.2:0", true).unwrap().is_empty());
+        }
+        let error = check("127.0.0.1:9000", "[::1]:0", false).unwrap_err();
+        assert!(error.text.contains("one is IPv4, the other IPv6"), "{error}");
+        assert!(check("[::1]:9000", "127.0.0.2:0", false).is_err());
+        assert!(check("127.0.0.1:9000", "", true).unwrap()[0].contains("no effect without bind"));
     }
 
     /// A balancer has a pool that is no backup.

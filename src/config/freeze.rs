@@ -88,7 +88,7 @@ fn freeze_balancer(
     for pool in &balancer.pools {
         let settings = merge_pool([&config.defaults, &balancer.level, &pool.level])?;
         let place = format!("pool {} of {place}", pool.address);
-        check::pool(&place, &settings, &[&balancer.level, &pool.level], &mut frozen.warnings)?;
+        check::pool(&place, &pool.address, &settings, &[&balancer.level, &pool.level], &mut frozen.warnings)?;
         frozen.pools.push(PoolConfig { address: pool.address.clone(), settings });
     }
     let pools = first..frozen.pools.len();

@@ -67,6 +67,12 @@ pub struct RouteSettings {
     pub max_head_bytes: u64,
     /// Most fields in a response head.
     pub max_head_fields: u64,
+    /// A request is tried again where that does no harm.
+    pub retry: bool,
+    /// The most attempts; 0 is no limit.
+    pub max_tries: u32,
+    /// After this time nothing is tried again; zero is no limit.
+    pub retry_timeout: Duration,
     /// A method that is not idempotent may be repeated as if it were.
     pub retry_non_idempotent: bool,
     /// A method that is not idempotent may use an idle connection.
@@ -104,6 +110,9 @@ impl Default for RouteSettings {
             response_file: 1 << 30,
             max_head_bytes: 64 << 10,
             max_head_fields: 1000,
+            retry: true,
+            max_tries: 0,
+            retry_timeout: Duration::ZERO,
             retry_non_idempotent: false,
             reuse_non_idempotent: false,
             ignore_client_abort: false,

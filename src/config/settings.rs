@@ -11,6 +11,7 @@ use crate::balancer::{BalancerSettings, Method};
 use crate::cgi::{Onoff, Preset};
 use crate::pool::{KeepConn, PoolSettings};
 use Field::{Choice, Count, Flag, Pair, Path, Size, Text, Time};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The shortest time that is a time: what a timeout of 0 would mean, nobody could tell.
@@ -108,6 +109,28 @@ pub static SETTINGS: &[Setting] = &[
         "3s",
         Time { least: MILLISECOND, most: HOUR, set: |pool, time| pool.connect_timeout = time },
         "The longest that connecting may take before the next pool is tried.",
+    ),
+    // Pools: sockets.
+    pool(
+        "bind",
+        "off",
+        Text { check: is_source, set: |pool, text| pool.bind = source(text).unwrap_or_default() },
+        "The address of this machine that TCP connections come from, with a port (192.0.2.1:7000, [2001:db8::1]:7000) \
+         or without; off leaves it to the system.",
+    ),
+    pool(
+        "bind_transparent",
+        "off",
+        Flag(|pool, on| pool.bind_transparent = on),
+        "Let bind be an address that is not this machine's (Linux, with the privilege CAP_NET_RAW); answers \
+         have to be routed back here.",
+    ),
+    pool(
+        "tcp_keepalive",
+        "off",
+        Flag(|pool, on| pool.tcp_keepalive = on),
+        "Have the system probe silent TCP connections (SO_KEEPALIVE), so that a peer that is gone is noticed \
+         and firewalls don't forget it.",
     ),
     // Balancers.
     balancer(
@@ -234,6 +257,26 @@ pub static SETTINGS: &[Setting] = &[
         "The most fields in a response head; more are a 502.",
     ),
     // Routes: faults.
+    route(
+        "retry",
+        "on",
+        Flag(|route, on| route.retry = on),
+        "Try a request again, elsewhere or a moment later, where no application has begun to answer it and a \
+         second time does no harm. off fails it at once; a kept connection that was dead is still replaced.",
+    ),
+    route(
+        "max_tries",
+        "0",
+        Count { least: 0, most: 1000, set: |route, most| route.max_tries = narrow(most) },
+        "The most attempts of a request, the first included; a kept connection that was dead does not count. \
+         0 is no limit beside restart_window.",
+    ),
+    route(
+        "retry_timeout",
+        "0",
+        Time { least: Duration::ZERO, most: HOUR, set: |route, time| route.retry_timeout = time },
+        "After this time since its start a request is not tried again; 0 is no limit beside restart_window.",
+    ),
     route(
         "retry_non_idempotent",
         "off",
@@ -485,6 +528,25 @@ fn narrow(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
+/// `None` for off.
+fn source(text: &str) -> Option<Option<SocketAddr>> {
+    if text.is_empty() || text.eq_ignore_ascii_case("off") {
+        return Some(None);
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let alone = || bare.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 0));
+    alone().or_else(|| text.parse().ok()).map(Some)
+}
+
+fn is_source(text: &str) -> Result<(), &'static str> {
+    match source(text) {
+        Some(_) => Ok(()),
+        None => {
+            Err("it is off or an IP address of this machine: 192.0.2.1, 192.0.2.1:7000, [2001:db8::1]:7000")
+        }
+    }
+}
+
 fn any_text(_: &str) -> Result<(), &'static str> {
     Ok(())
 }
@@ -543,6 +605,9 @@ mod tests {
             queue_length: 77,
             queue_timeout: time,
             connect_timeout: time,
+            bind: Some(SocketAddr::from(([192, 0, 2, 77], 77))),
+            bind_transparent: true,
+            tcp_keepalive: true,
         };
         let balancer = BalancerSettings { method: Method::RoundRobin, restart_window: time };
         let environment = crate::cgi::EnvironmentSettings {
@@ -576,6 +641,9 @@ mod tests {
             response_file: 77,
             max_head_bytes: 77,
             max_head_fields: 77,
+            retry: false,
+            max_tries: 77,
+            retry_timeout: time,
             retry_non_idempotent: true,
             reuse_non_idempotent: true,
             ignore_client_abort: true,
@@ -598,11 +666,36 @@ mod tests {
                 }
                 Kind::Pair => setting.check("/srv/app /var/www/html").unwrap(),
                 Kind::Path => setting.check("/srv/my site").unwrap(),
-                Kind::Text => setting.check(".text").unwrap(),
+                Kind::Text => setting.check(".text").or_else(|_| setting.check("127.0.0.2")).unwrap(),
                 Kind::Count | Kind::Size | Kind::Time => setting.check("1000").unwrap_or_else(|error| {
                     assert!(error.text.contains("allowed is"), "{error}");
                 }),
             }
+        }
+    }
+
+    /// A source is an address, with or without a port, or off.
+    #[test]
+    fn sources_are_addresses() {
+        let mut pool = PoolSettings::default();
+        let mut set = |text: &str| {
+            let setting = find("bind").unwrap();
+            setting.set_pool(&mut pool, text).map(|()| pool.bind.map(|source| source.to_string()))
+        };
+        for (text, source) in [
+            ("127.0.0.2", "127.0.0.2:0"),
+            ("127.0.0.2:7000", "127.0.0.2:7000"),
+            ("::1", "[::1]:0"),
+            ("[::1]", "[::1]:0"),
+            ("[::1]:7000", "[::1]:7000"),
+        ] {
+            assert_eq!(set(text).unwrap().as_deref(), Some(source), "{text}");
+        }
+        assert_eq!(set("off").unwrap(), None);
+        for text in
+            ["on", "localhost", "127.0.0.2:", "127.0.0.2:99999", "[::1", "unix:/run/a.sock", "127.0.0.1 x"]
+        {
+            assert!(set(text).unwrap_err().text.contains("an IP address of this machine"), "{text}");
         }
     }
 

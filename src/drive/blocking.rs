@@ -6,6 +6,7 @@
 //! is still to be sent, the exchange waits in `poll` on the application and the client together.
 
 use super::attempt::{Attempt, Got, NoneOwn};
+use super::dial::prepare;
 use super::engine::Engine;
 use super::forward::GiveUp;
 use super::scratch::Lease;
@@ -264,6 +265,11 @@ impl Blocking {
                     return self.scratch.exchange.handle_out_of_resources(self.now, errno);
                 }
             };
+            if !begun && let Err(error) = prepare(&stream, address, pool.settings()) {
+                errno = error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL);
+                self.address += 1;
+                continue;
+            }
             let is_unix = matches!(address, crate::os::SocketAddress::Unix(_));
             let outcome =
                 if begun && !is_unix { stream.finish_connect(address) } else { stream.connect(address) };

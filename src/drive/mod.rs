@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod blocking;
 pub mod body;
+mod dial;
 pub mod engine;
 pub mod event_loop;
 pub mod forward;

@@ -179,6 +179,8 @@ pub fn start(
         is_head_request: method == b"HEAD",
         pools: engine.pool_count(route.balancer),
         restart_window: engine.config.balancers[route.balancer].settings.restart_window,
+        max_tries: if settings.retry { settings.max_tries } else { 1 },
+        retry_timeout: settings.retry_timeout,
         ignore_client_abort: settings.ignore_client_abort,
         error_override: settings.error_override,
         limits: Limits::from(settings),

@@ -1,5 +1,6 @@
 //! Asks an application for its limits: on a connection of its own, within a timeout.
 
+use super::dial::prepare;
 use super::engine::{Engine, Link};
 use crate::connection::values::{Values, question};
 use crate::os::clock;
@@ -40,6 +41,10 @@ fn connect(engine: &Engine, pool: &Pool<Link>, until: Duration) -> io::Result<St
     let mut last = io::Error::from(ErrorKind::NotFound);
     for address in engine.addresses(pool, clock::now())?.iter() {
         let stream = Stream::new(address, Mode::NonBlocking)?;
+        if let Err(error) = prepare(&stream, address, pool.settings()) {
+            last = error;
+            continue;
+        }
         match stream.connect(address) {
             Ok(Connect::Done) => return Ok(stream),
             Ok(Connect::InProgress) if wait(&stream, until, false)? => match stream.finish_connect(address) {

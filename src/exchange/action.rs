@@ -26,6 +26,10 @@ pub struct Plan<'a> {
     pub pools: usize,
     /// How long the application's restart is waited out.
     pub restart_window: Duration,
+    /// The most attempts, the first included; 0 is no bound.
+    pub max_tries: u32,
+    /// After this time nothing is repeated; zero is no bound.
+    pub retry_timeout: Duration,
     /// The client's going away does not end the exchange.
     pub ignore_client_abort: bool,
     /// A response with an error status is the host's to answer.

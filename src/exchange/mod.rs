@@ -26,7 +26,7 @@ pub use timing::{Limits, Times};
 use crate::balancer::Tried;
 use crate::connection::{Connection, Event, Violation};
 use crate::protocol::{EndRequest, ProtocolStatus, Role};
-use retry::{Ended, Retry, Verdict};
+use retry::{Bounds, Ended, Retry, Verdict};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -88,7 +88,9 @@ impl Exchange {
     pub fn start(&mut self, now: Duration, plan: &Plan<'_>) {
         self.limits = plan.limits;
         self.times.start(now);
-        self.retry.start(plan.pools, plan.restart_window, plan.idempotent);
+        let until = (!plan.retry_timeout.is_zero()).then(|| now + plan.retry_timeout);
+        let bounds = Bounds { tries: plan.max_tries, until };
+        self.retry.start(plan.pools, plan.restart_window, plan.idempotent, bounds);
         self.outgoing.prepare(plan.role, plan.params, plan.body_length);
         self.role = plan.role;
         self.may_reuse = plan.may_reuse;

@@ -47,6 +47,15 @@ pub enum Verdict {
     Never,
 }
 
+/// What its route allows beyond the rule: the default is no bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// The most attempts, the first included; 0 is no bound.
+    pub tries: u32,
+    /// From when on nothing is repeated.
+    pub until: Option<Duration>,
+}
+
 /// The retries of one exchange.
 #[derive(Debug, Default)]
 pub struct Retry {
@@ -56,6 +65,8 @@ pub struct Retry {
     pools: usize,
     window: Duration,
     idempotent: bool,
+    bounds: Bounds,
+    tries: u32,
     first_failure: Option<Duration>,
     pause: Duration,
     fresh: u32,
@@ -67,8 +78,10 @@ pub struct Retry {
 
 impl Retry {
     /// Starts anew.
-    pub fn start(&mut self, pools: usize, window: Duration, idempotent: bool) {
+    pub fn start(&mut self, pools: usize, window: Duration, idempotent: bool, bounds: Bounds) {
         self.forget_tried();
+        self.bounds = bounds;
+        self.tries = 0;
         self.pools = pools;
         self.window = window;
         self.idempotent = idempotent;
@@ -98,13 +111,14 @@ impl Retry {
 
     /// Until when the exchange waits for a pool to come back.
     pub fn window_end(&mut self, now: Duration) -> Duration {
-        *self.first_failure.get_or_insert(now) + self.window
+        let end = *self.first_failure.get_or_insert(now) + self.window;
+        self.bounds.until.map_or(end, |until| end.min(until))
     }
 
     /// Judges an attempt on `pool` that brought no response byte. `replayable` tells whether
     /// the body can be had again from its start.
     pub fn judge(&mut self, now: Duration, pool: u32, ended: Ended, replayable: bool) -> Verdict {
-        if !replayable {
+        if !replayable || self.is_spent(now, ended) {
             return Verdict::Never;
         }
         let verdict = match ended {
@@ -140,6 +154,13 @@ impl Retry {
         verdict
     }
 
+    /// Counts the attempt. What a kept connection or a refusal to multiplex did to it is not its own doing.
+    fn is_spent(&mut self, now: Duration, ended: Ended) -> bool {
+        self.tries += u32::from(!matches!(ended, Ended::Stale | Ended::Reused | Ended::CantMultiplex));
+        let Bounds { tries, until } = self.bounds;
+        (tries > 0 && self.tries >= tries) || until.is_some_and(|until| now >= until)
+    }
+
     fn note_tried(&mut self, pool: u32) {
         self.tried_count += usize::from(!self.tried.contains(pool));
         self.tried.insert(pool);
@@ -171,8 +192,50 @@ mod tests {
 
     fn retry(pools: usize, idempotent: bool) -> Retry {
         let mut retry = Retry::default();
-        retry.start(pools, WINDOW, idempotent);
+        retry.start(pools, WINDOW, idempotent, Bounds::default());
         retry
+    }
+
+    fn bounded(tries: u32, until: Option<Duration>) -> Retry {
+        let mut retry = Retry::default();
+        retry.start(3, WINDOW, true, Bounds { tries, until });
+        retry
+    }
+
+    /// F1: a bound of attempts holds for other pools and for waiting; what a kept connection did is not
+    /// counted.
+    #[test]
+    fn attempts_are_bounded() {
+        let now = Duration::ZERO;
+        let mut once = bounded(1, None);
+        assert_eq!(once.judge(now, 0, Ended::Stale, true), Verdict::Now);
+        assert_eq!(once.judge(now, 0, Ended::Untouched, true), Verdict::Never);
+        let mut thrice = bounded(3, None);
+        assert_eq!(thrice.judge(now, 0, Ended::Untouched, true), Verdict::Now);
+        assert_eq!(thrice.judge(now, 0, Ended::Reused, true), Verdict::Now);
+        assert_eq!(thrice.judge(now, 1, Ended::Overloaded, true), Verdict::Now);
+        assert_eq!(thrice.judge(now, 2, Ended::Untouched, true), Verdict::Never);
+    }
+
+    /// F1: a bound of time ends both the next attempt and the wait for a pool, within the window.
+    #[test]
+    fn the_time_of_attempts_is_bounded() {
+        let until = Duration::from_secs(2);
+        let mut retry = bounded(0, Some(until));
+        let mut now = Duration::from_secs(1);
+        for pool in [0, 1] {
+            assert_eq!(retry.judge(now, pool, Ended::Untouched, true), Verdict::Now);
+        }
+        assert_eq!(retry.window_end(now), until);
+        for pool in (0..3).cycle().skip(2) {
+            match retry.judge(now, pool, Ended::Untouched, true) {
+                Verdict::Now => {}
+                Verdict::At(at) => now = at,
+                Verdict::Never => break,
+            }
+        }
+        assert!(now <= until && until - now <= PAUSE_MAX, "{now:?}");
+        assert_eq!(bounded(0, Some(until)).judge(until, 0, Ended::Untouched, true), Verdict::Never);
     }
 
     /// F1: refused is waited out inside the restart window, whatever the method.

@@ -79,6 +79,8 @@ impl World {
             is_head_request: false,
             pools: 1,
             restart_window: 5 * SECOND,
+            max_tries: 0,
+            retry_timeout: Duration::ZERO,
             ignore_client_abort: false,
             error_override: false,
             limits: Limits::default(),
@@ -349,6 +351,37 @@ fn a_body_that_may_not_be_is_thrown_away() {
     }
     assert_eq!(world.cause(), None);
     assert!(world.response.is_empty() && !world.kept());
+}
+
+/// F1: the window of a restart bounds a request's attempts, and so do their number and their time where
+/// the route says so.
+#[test]
+fn attempts_are_bounded_by_their_route() {
+    let refused = |change: fn(&mut Plan<'_>)| {
+        let mut world = World::start(change);
+        let (start, mut attempts) = (world.now, 0);
+        loop {
+            match world.run() {
+                Action::Acquire { .. } => {
+                    attempts += 1;
+                    world.exchange.handle_permit(world.now, 0, 3 * SECOND);
+                }
+                Action::Connect => world.exchange.handle_connect_failed(world.now, 111, false),
+                Action::Wait(wait) => world.now = wait.until.unwrap(),
+                _ => break,
+            }
+        }
+        assert_eq!(world.cause(), Some(Cause::Connect));
+        (attempts, world.now - start)
+    };
+    let (attempts, time) = refused(|_| {});
+    assert!(attempts > 15 && (4 * SECOND..=5 * SECOND).contains(&time), "{attempts}, {time:?}");
+    assert_eq!(refused(|plan| plan.max_tries = 1), (1, Duration::ZERO));
+    assert_eq!(refused(|plan| plan.max_tries = 3).0, 3);
+    let (attempts, time) = refused(|plan| plan.retry_timeout = SECOND);
+    assert!(attempts > 4 && (SECOND / 2..=SECOND).contains(&time), "{attempts}, {time:?}");
+    let (_, time) = refused(|plan| plan.retry_timeout = 60 * SECOND);
+    assert!(time <= 5 * SECOND, "the window is a bound all the same: {time:?}");
 }
 
 /// F6: each phase has its own timeout.

@@ -113,6 +113,37 @@ impl Stream {
         check(unsafe { libc::setsockopt(self.as_raw_fd(), level, name, (&raw const *value).cast(), length) })
     }
 
+    /// Has a TCP socket come from this address, of a port of the system's choice if it has none; `foreign`:
+    /// also from another machine's address (Linux). Before connecting.
+    pub fn bind(&self, source: SocketAddr, foreign: bool) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            if foreign {
+                let (level, name) = match source {
+                    SocketAddr::V4(_) => (libc::SOL_IP, libc::IP_TRANSPARENT),
+                    SocketAddr::V6(_) => (libc::SOL_IPV6, libc::IPV6_TRANSPARENT),
+                };
+                self.set_option(level, name, &1i32)?;
+            }
+            // The port is chosen when the peer is known: so two connections to two peers may have one port.
+            if source.port() == 0 {
+                let _ = self.set_option(libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, &1i32);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        if foreign {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let raw = RawAddress::new(&SocketAddress::Inet(source))?;
+        // SAFETY: pointer and length describe `raw`.
+        check(unsafe { libc::bind(self.as_raw_fd(), raw.pointer(), raw.length) })
+    }
+
+    /// Has the system probe the connection while it is silent.
+    pub fn keep_alive(&self) -> io::Result<()> {
+        self.set_option(libc::SOL_SOCKET, libc::SO_KEEPALIVE, &1i32)
+    }
+
     /// Connects, or goes on connecting. `Interrupted` (unix only): a signal came first, call again.
     pub fn connect(&self, address: &SocketAddress) -> io::Result<Connect> {
         let raw = RawAddress::new(address)?;
@@ -477,6 +508,25 @@ mod tests {
         check(unsafe { libc::bind(stream.as_raw_fd(), raw.pointer(), raw.length) }).unwrap();
         let own = SocketAddress::Inet(stream.local_address().unwrap());
         assert_eq!(stream.connect(&own).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// A TCP socket comes from the address that it is bound to, and not from another machine's.
+    #[test]
+    fn a_socket_comes_from_where_it_is_bound() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = SocketAddress::Inet(listener.local_addr().unwrap());
+        let stream = Stream::new(&address, Mode::Blocking).unwrap();
+        stream.keep_alive().unwrap();
+        stream.bind("127.0.0.7:0".parse().unwrap(), false).unwrap();
+        assert_eq!(finish(&stream, &address).unwrap(), Connect::Done);
+        let (_, peer) = listener.accept().unwrap();
+        assert_eq!(peer.ip().to_string(), "127.0.0.7");
+        assert_eq!(stream.local_address(), Some(peer));
+
+        let stream = Stream::new(&address, Mode::Blocking).unwrap();
+        let error = stream.bind("192.0.2.77:0".parse().unwrap(), false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+        assert!(stream.bind("[::1]:0".parse().unwrap(), false).is_err(), "of another family");
     }
 
     /// F2: a full unix backlog says so in both modes, and one more place lets the same socket in.

@@ -1,5 +1,6 @@
 //! What can be set for a pool.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Whether connections are kept after an exchange.
@@ -42,6 +43,12 @@ pub struct PoolSettings {
     pub queue_timeout: Duration,
     /// The longest that connecting to one address may take.
     pub connect_timeout: Duration,
+    /// The address that TCP connections come from; its port may be 0.
+    pub bind: Option<SocketAddr>,
+    /// That address may be another machine's.
+    pub bind_transparent: bool,
+    /// The system probes silent TCP connections.
+    pub tcp_keepalive: bool,
 }
 
 impl Default for PoolSettings {
@@ -59,6 +66,9 @@ impl Default for PoolSettings {
             queue_length: 1024,
             queue_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
+            bind: None,
+            bind_transparent: false,
+            tcp_keepalive: false,
         }
     }
 }

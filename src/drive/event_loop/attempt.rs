@@ -3,6 +3,7 @@
 use super::idle::Idle;
 use super::{EventLoop, Key, READABLE, Slot, WRITABLE};
 use crate::drive::attempt::Got;
+use crate::drive::dial::prepare;
 use crate::drive::engine::Link;
 use crate::exchange::Wait;
 use crate::os::SocketAddress;
@@ -89,7 +90,8 @@ impl EventLoop {
         let mut errno = libc::EHOSTUNREACH;
         while let Some(address) = addresses.get(slot.address) {
             let resumed = slot.connecting.take();
-            let finishes = resumed.is_some() && !matches!(address, SocketAddress::Unix(_));
+            let begun = resumed.is_some();
+            let finishes = begun && !matches!(address, SocketAddress::Unix(_));
             let stream = match resumed.map_or_else(|| Stream::new(address, Mode::NonBlocking), Ok) {
                 Ok(stream) => stream,
                 Err(error) => {
@@ -99,6 +101,11 @@ impl EventLoop {
                         .handle_out_of_resources(now, error.raw_os_error().unwrap_or(0));
                 }
             };
+            if !begun && let Err(error) = prepare(&stream, address, pool.settings()) {
+                errno = error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL);
+                slot.address += 1;
+                continue;
+            }
             match if finishes { stream.finish_connect(address) } else { stream.connect(address) } {
                 Ok(Connect::Done) => {
                     slot.attempt.connected(&self.engine, &mut slot.lease.exchange, now, stream);

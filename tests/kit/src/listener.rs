@@ -79,20 +79,20 @@ impl Listener {
     /// A connection, if one comes within `time`.
     pub(crate) fn accept(&self, time: Duration) -> Option<Socket> {
         poll(self.fd(), libc::POLLIN, time);
-        let fd: OwnedFd = match self {
+        let (fd, peer): (OwnedFd, _) = match self {
             Self::Unix(socket) => {
                 let (stream, _) = socket.accept().ok()?;
                 stream.set_nonblocking(false).ok()?;
-                stream.into()
+                (stream.into(), None)
             }
             Self::Tcp(socket) => {
-                let (stream, _) = socket.accept().ok()?;
+                let (stream, peer) = socket.accept().ok()?;
                 stream.set_nonblocking(false).ok()?;
                 stream.set_nodelay(true).ok()?;
-                stream.into()
+                (stream.into(), Some(peer))
             }
         };
-        Some(Socket { file: fd.into(), unix: matches!(self, Self::Unix(_)) })
+        Some(Socket { file: fd.into(), peer, unix: matches!(self, Self::Unix(_)) })
     }
 }
 
@@ -112,6 +112,7 @@ fn check(result: i32) -> io::Result<()> {
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) file: File,
+    pub(crate) peer: Option<SocketAddr>,
     unix: bool,
 }
 

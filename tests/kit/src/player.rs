@@ -37,7 +37,8 @@ pub(crate) struct Player {
 
 impl Player {
     pub(crate) fn new(socket: Arc<Socket>, shared: Arc<Shared>, connection: usize) -> Self {
-        let recorder = Recorder::new(connection, shared.settings.keep_bodies, shared.settings.multiplex);
+        let mut recorder = Recorder::new(connection, shared.settings.keep_bodies, shared.settings.multiplex);
+        recorder.peer = socket.peer;
         Self { socket, shared, connection, recorder, asked: Vec::new(), buffer: vec![0; 64 << 10] }
     }
 

@@ -6,6 +6,7 @@
 use fcgate::protocol::name_value::encoded_len;
 use fcgate::protocol::record::{HEADER_LEN, KEEP_CONN};
 use fcgate::protocol::{BeginRequest, EndRequest, Header, Pairs, Part, RecordReader, RecordType, Role};
+use std::net::SocketAddr;
 
 /// A new request may not have an id that one of this many requests before it had (E8).
 const FRESH_IDS: usize = 4;
@@ -15,6 +16,8 @@ const FRESH_IDS: usize = 4;
 pub struct Recorded {
     /// The connection it came on, counted from 0 in the order of accept.
     pub connection: usize,
+    /// Where that came from; `None` for a unix socket.
+    pub peer: Option<SocketAddr>,
     /// Its id.
     pub id: u16,
     /// The role number.
@@ -84,6 +87,8 @@ impl Recorded {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     connection: usize,
+    /// Where the connection came from.
+    pub(crate) peer: Option<SocketAddr>,
     keep_bodies: bool,
     multiplex: bool,
     pending: Vec<u8>,
@@ -108,6 +113,7 @@ impl Recorder {
     pub(crate) fn new(connection: usize, keep_bodies: bool, multiplex: bool) -> Self {
         Self {
             connection,
+            peer: None,
             keep_bodies,
             multiplex,
             pending: Vec::new(),
@@ -252,7 +258,8 @@ impl Recorder {
     }
 
     fn begin(&mut self, id: u16, content: &[u8], log: &mut Vec<Recorded>) {
-        let mut request = Recorded { connection: self.connection, id, ..Recorded::default() };
+        let mut request =
+            Recorded { connection: self.connection, peer: self.peer, id, ..Recorded::default() };
         match <&[u8; BeginRequest::LEN]>::try_from(content) {
             Ok(body) => {
                 let begin = BeginRequest::decode(body);

@@ -58,6 +58,8 @@ fn run(
         is_head_request: choices & 16 != 0,
         pools: 1 + (choices >> 5 & 1),
         restart_window: Duration::from_secs(5),
+        max_tries: 0,
+        retry_timeout: Duration::ZERO,
         ignore_client_abort: choices & 64 != 0,
         error_override: false,
         limits: Limits::default(),

@@ -1,0 +1,71 @@
+//! What pools say of their TCP sockets, over each drive: where connections come from, and that they are probed.
+
+mod host;
+
+use fcgate::drive::{Fact, Request, forward};
+use fcgate::exchange::Cause;
+use fcgate::gateway::Gateway;
+use fcgate_kit::{Application, PollLoop, Reply};
+use host::{Keep, gateway};
+
+fn request() -> Request {
+    let mut request = Request::default();
+    request.fact(Fact::Method, b"GET");
+    request.fact(Fact::Target, b"/x.php");
+    request
+}
+
+/// One request by the blocking drive and one by a loop; why each failed.
+fn ask(gateway: &Gateway) -> [Option<Cause>; 2] {
+    let engine = gateway.engine();
+    let over = forward(engine, engine.route(0).unwrap(), &mut request(), &mut Keep::default()).unwrap();
+    let blocking = over.scratch.exchange.failure().map(|failure| failure.cause);
+    [blocking, PollLoop::new(gateway).finish(request()).cause.get()]
+}
+
+/// The kernel's lines about connections to an application: the timer that runs for each.
+fn timers(application: &str) -> Vec<String> {
+    let port = application.rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let timer = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        (words[2].ends_with(&format!(":{port:04X}")) && words[3] == "01").then(|| words[5][..2].to_owned())
+    };
+    table.lines().skip(1).filter_map(timer).collect()
+}
+
+/// Connections come from the address that the pool names; unix sockets have none.
+#[test]
+fn connections_come_from_the_address_of_the_pool() {
+    let tcp = Application::tcp().reply(Reply::page(200, "hello")).start();
+    assert_eq!(ask(&gateway(&format!("{} bind=127.0.0.2", tcp.address()))), [None; 2]);
+    let peers: Vec<_> = tcp.requests().iter().map(|one| one.peer.unwrap().ip().to_string()).collect();
+    assert_eq!(peers, ["127.0.0.2", "127.0.0.2"]);
+    assert_eq!(ask(&gateway(&format!("{} bind=off", tcp.address()))), [None; 2]);
+    assert_eq!(tcp.requests()[3].peer.unwrap().ip().to_string(), "127.0.0.1");
+    let unix = Application::unix().reply(Reply::page(200, "hello")).start();
+    assert_eq!(ask(&gateway(&format!("{} bind=127.0.0.2", unix.address()))), [None; 2]);
+    tcp.assert_no_violations();
+}
+
+/// F1: an address that is not this machine's fails the attempt as an application does that is not there.
+#[test]
+fn an_address_of_another_machine_can_not_be_come_from() {
+    let tcp = Application::tcp().reply(Reply::page(200, "hello")).start();
+    let gateway = gateway(&format!("{} bind=192.0.2.77 restart_window=0", tcp.address()));
+    assert_eq!(ask(&gateway), [Some(Cause::Connect); 2]);
+    assert_eq!(tcp.connections(), 0);
+}
+
+/// Silent connections are probed where the pool says so.
+#[test]
+fn silent_connections_are_probed() {
+    for (setting, timer) in [("on", "02"), ("off", "00")] {
+        let tcp = Application::tcp().reply(Reply::page(200, "hello")).start();
+        let gateway = gateway(&format!("{} max_connections=2 tcp_keepalive={setting}", tcp.address()));
+        let own = PollLoop::new(&gateway);
+        assert_eq!(own.finish(request()).cause.get(), None);
+        assert_eq!(gateway.engine().pools()[0].idle(), 1);
+        assert_eq!(timers(&tcp.address()), [timer], "tcp_keepalive={setting}");
+    }
+}
