@@ -486,6 +486,12 @@
 #define FCGATE_PREFIX 21
 
 /*
+ `on` if header names with underscores are to pass, because the server was told so; otherwise leave it
+ out. One that makes the same param as another name then does not.
+ */
+#define FCGATE_UNDERSCORES 22
+
+/*
  A length that is not known beforehand.
  */
 #define FCGATE_LENGTH_UNKNOWN UINT64_MAX

@@ -208,6 +208,8 @@ fn an_error_page_in_php_is_told_the_status() {
         let page = nginx.client().send(&request).expect(404).text();
         for (name, expected) in [
             ("REDIRECT_STATUS", "404"),
+            ("REDIRECT_URL", target.split('?').next().unwrap()),
+            ("REDIRECT_QUERY_STRING", "a=b"),
             ("QUERY_STRING", "from=config"),
             ("REQUEST_URI", target),
             ("SCRIPT_NAME", "/error.php"),

@@ -30,6 +30,11 @@ void *ngx_http_fcgate_create_main_conf(ngx_conf_t *cf)
     mcf->config = fcgate_config_new();
     cleanup->handler = drop_config;
     cleanup->data = mcf;
+    mcf->base = fcgate_config_route(mcf->config, NULL, NULL, &error);
+    if (!mcf->base || fcgate_route_set(mcf->base, "pass_authorization", "on", &error) != FCGATE_OK) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "fcgate: %s", error.text);
+        return NULL;
+    }
     ngx_http_fcgate_begin_hints(cf);
     return mcf;
 }

@@ -69,6 +69,7 @@ typedef struct {
 
 typedef struct {
     fcgate_config *config;
+    fcgate_route  *base;      /* where nginx's defaults are others than libfcgate's */
     ngx_array_t    balancers; /* of ngx_http_fcgate_balancer_t * */
 } ngx_http_fcgate_main_conf_t;
 

@@ -76,6 +76,93 @@ static ngx_int_t addresses(ngx_http_request_t *r, fcgate_request *request)
     return NGX_OK;
 }
 
+/* ---- who and whence ---- */
+
+/* Where the value of auth_basic stands in its module's configuration: as its directive tells. 0: not known. */
+static ngx_uint_t find_auth_basic(ngx_uint_t *module, ngx_uint_t *offset)
+{
+    for (ngx_uint_t i = 0; ngx_cycle->modules[i]; i++) {
+        const ngx_command_t *command = ngx_cycle->modules[i]->commands;
+
+        if (ngx_strcmp(ngx_cycle->modules[i]->name, "ngx_http_auth_basic_module")) {
+            continue;
+        }
+        for (; command && command->name.len > 0; command++) {
+            if (!ngx_strcmp(command->name.data, "auth_basic") && command->set == ngx_http_set_complex_value_slot
+                && command->conf == NGX_HTTP_LOC_CONF_OFFSET)
+            {
+                *module = ngx_cycle->modules[i]->ctx_index;
+                *offset = command->offset;
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* The user, where auth_basic has checked one: nginx tells nobody, so that it is asked whether this location
+ * has it checked. It is not where `satisfy any` may have let others in, nor in a part of a page. */
+static ngx_int_t user(ngx_http_request_t *r, fcgate_request *request)
+{
+    const ngx_http_core_loc_conf_t *core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    ngx_http_complex_value_t *realm;
+    ngx_uint_t module, offset;
+    ngx_str_t value;
+
+    if (r != r->main || r->headers_in.user.len == 0 || core->satisfy != NGX_HTTP_SATISFY_ALL
+        || !find_auth_basic(&module, &offset))
+    {
+        return NGX_OK;
+    }
+    realm = *(ngx_http_complex_value_t **) ((u_char *) r->loc_conf[module] + offset);
+    if (!realm || realm == NGX_CONF_UNSET_PTR) {
+        return NGX_OK;
+    }
+    if (ngx_http_complex_value(r, realm, &value) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (value.len != 3 || ngx_strncmp(value.data, "off", 3)) {
+        fact(request, FCGATE_REMOTE_USER, &r->headers_in.user);
+        text_fact(request, FCGATE_AUTH_TYPE, "Basic");
+    }
+    return NGX_OK;
+}
+
+static void variable(fcgate_request *request, const char *name, const u_char *value, size_t length)
+{
+    fcgate_request_variable(request, name, ngx_strlen(name), (const char *) value, length);
+}
+
+/* What error_page leaves of the request before it. */
+static ngx_int_t redirect(ngx_http_request_t *r, fcgate_request *request)
+{
+    const ngx_str_t *uri = &r->unparsed_uri;
+    u_char *mark = uri->len > 0 ? ngx_strlchr(uri->data, uri->data + uri->len, '?') : NULL;
+    size_t length = mark ? (size_t) (mark - uri->data) : uri->len;
+    u_char *path, *end, *from = uri->data;
+
+    if (!r->error_page || r->err_status == 0) {
+        return NGX_OK;
+    }
+    number_fact(request, FCGATE_REDIRECT_STATUS, r->err_status);
+    if (length == 0 || *uri->data != '/') {
+        return NGX_OK;
+    }
+    path = end = ngx_pnalloc(r->pool, length);
+    if (!path) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ngx_unescape_uri(&end, &from, length, 0);
+    /* One that nginx has refused for its bytes. */
+    if (!ngx_strlchr(path, end, '\0')) {
+        variable(request, "REDIRECT_URL", path, (size_t) (end - path));
+    }
+    if (mark) {
+        variable(request, "REDIRECT_QUERY_STRING", mark + 1, uri->len - length - 1);
+    }
+    return NGX_OK;
+}
+
 /* ---- paths ---- */
 
 ngx_int_t ngx_http_fcgate_split(ngx_http_request_t *r, ngx_str_t *script, ngx_str_t *path_info)
@@ -234,6 +321,7 @@ static void headers(ngx_http_request_t *r, fcgate_request *request, ngx_uint_t a
 ngx_int_t ngx_http_fcgate_describe(ngx_http_request_t *r, fcgate_request *request)
 {
     const ngx_http_fcgate_loc_conf_t *lcf = ngx_http_get_module_loc_conf(r, ngx_http_fcgate_module);
+    const ngx_http_core_srv_conf_t *server = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
     ngx_int_t rc;
 
     fact(request, FCGATE_METHOD, &r->method_name);
@@ -249,10 +337,12 @@ ngx_int_t ngx_http_fcgate_describe(ngx_http_request_t *r, fcgate_request *reques
     text_fact(request, FCGATE_SERVER_SOFTWARE, NGINX_VER);
     server_name(r, request);
     prefix(r, request);
-    if (r->error_page && r->err_status > 0) {
-        number_fact(request, FCGATE_REDIRECT_STATUS, r->err_status);
+    if (server->underscores_in_headers) {
+        text_fact(request, FCGATE_UNDERSCORES, "on");
     }
-    rc = addresses(r, request);
+    rc = redirect(r, request);
+    rc = rc == NGX_OK ? user(r, request) : rc;
+    rc = rc == NGX_OK ? addresses(r, request) : rc;
     rc = rc == NGX_OK ? document_root(r, request) : rc;
     rc = rc == NGX_OK ? paths(r, request) : rc;
     if (rc != NGX_OK) {

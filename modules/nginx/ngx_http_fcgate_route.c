@@ -28,6 +28,7 @@ static ngx_uint_t are_same(const ngx_array_t *one, const ngx_array_t *other)
 static ngx_http_fcgate_route_t *make(ngx_http_request_t *r, const ngx_http_fcgate_balancer_t *balancer,
     const ngx_array_t *levels)
 {
+    const ngx_http_fcgate_main_conf_t *mcf = ngx_http_get_module_main_conf(r, ngx_http_fcgate_module);
     const fcgate_gateway *gateway = ngx_http_fcgate_gateway();
     ngx_http_fcgate_route_t *route, **place;
     fcgate_error error;
@@ -44,7 +45,7 @@ static ngx_http_fcgate_route_t *make(ngx_http_request_t *r, const ngx_http_fcgat
     }
     route->balancer = balancer;
     route->levels = levels;
-    route->route = fcgate_gateway_route(gateway, balancer->internal, NULL, levels ? levels->elts : NULL,
+    route->route = fcgate_gateway_route(gateway, balancer->internal, mcf->base, levels ? levels->elts : NULL,
                                         levels ? levels->nelts : 0, &error);
     if (!route->route) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "fcgate_pass %V: %s", &balancer->name, error.text);

@@ -61,6 +61,9 @@ pub const FCGATE_FILE_EXISTS: u32 = 20;
 /// The prefix of the path by which the server chose the application: `/git`. Preset plain splits the
 /// path at the next `/` behind it.
 pub const FCGATE_PREFIX: u32 = 21;
+/// `on` if header names with underscores are to pass, because the server was told so; otherwise leave it
+/// out. One that makes the same param as another name then does not.
+pub const FCGATE_UNDERSCORES: u32 = 22;
 
 // cbindgen writes literals only, so that the numbers stand here and there; this keeps them one.
 const _: () = {
@@ -85,6 +88,7 @@ const _: () = {
     assert!(FCGATE_HTTPS == Fact::Https as u32);
     assert!(FCGATE_FILE_EXISTS == Fact::FileExists as u32);
     assert!(FCGATE_PREFIX == Fact::Prefix as u32);
+    assert!(FCGATE_UNDERSCORES == Fact::Underscores as u32);
 };
 
 /// A length that is not known beforehand.

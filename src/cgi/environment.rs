@@ -138,7 +138,7 @@ impl Environment {
 
         self.add(b"GATEWAY_INTERFACE", b"CGI/1.1")?;
         self.add_directives(settings, more, facts)?;
-        let known = self.headers.look(facts.headers)?;
+        let known = self.headers.look(facts.headers, facts.underscores)?;
         if facts.is_http() {
             self.add_computed(settings, facts, known.host, files)?;
         }

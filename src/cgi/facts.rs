@@ -80,6 +80,8 @@ pub struct Facts<'a> {
     pub prefix: Option<&'a [u8]>,
     /// The status of an internal redirect.
     pub redirect_status: Option<&'a [u8]>,
+    /// Header names may have underscores.
+    pub underscores: bool,
     /// The header fields, as they came.
     pub headers: &'a dyn PairList,
     /// The server's own environment.
@@ -116,6 +118,7 @@ impl Default for Facts<'_> {
             path_info: None,
             prefix: None,
             redirect_status: None,
+            underscores: false,
             headers: NO_PAIRS,
             variables: NO_PAIRS,
             params: NO_PAIRS,

@@ -46,6 +46,16 @@ fn is_for_a_proxy(name: &[u8]) -> bool {
         && matches!(name.get(5), None | Some(b'-'))
 }
 
+fn has_underscore(name: &[u8]) -> bool {
+    memchr::memchr(b'_', name).is_some()
+}
+
+/// Whether two names make the same param.
+fn fold_alike(one: &[u8], other: &[u8]) -> bool {
+    let fold = |byte: u8| if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| fold(*one) == fold(*other))
+}
+
 /// Slots in which names are looked for that stand there twice.
 const SLOTS: usize = 4096;
 
@@ -86,20 +96,28 @@ pub struct HeaderParams {
     fields: Vec<(Kind, u32)>,
     /// Whether two fields have, or seem to have, the same name.
     repeated: bool,
+    /// Whether names with underscores pass.
+    underscores: bool,
 }
 
 impl HeaderParams {
     /// Looks at all fields, before [`each`](Self::each): finds those that are known by name, and refuses
     /// those that two readers could read in two ways: of each of Host, Content-Length, Content-Type and
     /// Authorization there may be one.
-    pub fn look<'a>(&mut self, headers: &'a dyn PairList) -> Result<Known<'a>, EnvironmentError> {
+    pub fn look<'a>(
+        &mut self,
+        headers: &'a dyn PairList,
+        underscores: bool,
+    ) -> Result<Known<'a>, EnvironmentError> {
+        self.underscores = underscores;
         let mut known = Known::default();
         let (mut length, mut authorization, mut transfer_encoding) = (None, None, false);
         let mut slots = [0_u64; SLOTS / 64];
         self.fields.clear();
         self.repeated = false;
         for (name, value) in pairs(headers) {
-            let (kind, hash) = (Kind::of(name), hash(name));
+            let (kind, hash) =
+                if underscores { self.look_folded(name) } else { (Kind::of(name), hash(name)) };
             let (slot, bit) = (&mut slots[hash as usize / 64 % (SLOTS / 64)], 1 << (hash % 64));
             self.repeated |= *slot & bit != 0;
             *slot |= bit;
@@ -128,6 +146,30 @@ impl HeaderParams {
         Ok(known)
     }
 
+    /// What a name is where underscores pass: of a name that means something no other spelling does.
+    fn look_folded(&mut self, name: &[u8]) -> (Kind, u32) {
+        if !has_underscore(name) {
+            return (Kind::of(name), hash(name));
+        }
+        self.name.clear();
+        self.name.extend(name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }));
+        let kind = if Kind::of(&self.name) == Kind::Plain { Kind::Plain } else { Kind::Withheld };
+        (kind, hash(&self.name))
+    }
+
+    /// Whether a name with underscores yields to another that makes the same param: to one without them,
+    /// wherever that stands, or to another spelling that stands before it. So a client can't put itself in
+    /// place of a field that a proxy sets.
+    fn yields(&self, headers: &dyn PairList, index: usize, name: &[u8]) -> bool {
+        self.repeated
+            && (0..self.fields.len()).any(|other| {
+                let spelling = headers.pair(other).0;
+                self.fields[other].1 == self.fields[index].1
+                    && fold_alike(spelling, name)
+                    && (!has_underscore(spelling) || other < index && !spelling.eq_ignore_ascii_case(name))
+            })
+    }
+
     /// Puts the param's name together; `false` where the field's has letters that may not pass.
     fn fold(&mut self, name: &[u8]) -> bool {
         self.name.clear();
@@ -136,7 +178,7 @@ impl HeaderParams {
         let mut passes = true;
         for byte in &mut self.name[5..] {
             let own = *byte;
-            passes &= own.is_ascii_alphanumeric() | (own == b'-');
+            passes &= own.is_ascii_alphanumeric() | (own == b'-') | (self.underscores & (own == b'_'));
             *byte = if own == b'-' { b'_' } else { own.to_ascii_uppercase() };
         }
         passes
@@ -157,6 +199,9 @@ impl HeaderParams {
             }
             let (name, value) = headers.pair(index);
             if !self.fold(name) {
+                continue;
+            }
+            if self.underscores && has_underscore(name) && self.yields(headers, index, name) {
                 continue;
             }
             let is_same = |other: usize| {

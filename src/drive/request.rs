@@ -52,11 +52,13 @@ pub enum Fact {
     FileExists = 20,
     /// The prefix of the path by which the host chose the application.
     Prefix = 21,
+    /// `on` where the host lets header names have underscores.
+    Underscores = 22,
 }
 
 impl Fact {
     /// All facts, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Method,
         Self::Target,
         Self::Path,
@@ -78,6 +80,7 @@ impl Fact {
         Self::Https,
         Self::FileExists,
         Self::Prefix,
+        Self::Underscores,
     ];
 
     /// The fact of a number.
@@ -193,6 +196,7 @@ impl Request {
 
     /// Calls `look` with the facts.
     pub fn with_facts<T>(&self, look: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let is_on = |fact| self.get(fact).is_some_and(|value| value.eq_ignore_ascii_case(b"on"));
         let list = |pairs| Arena { bytes: &self.arena, pairs };
         let (headers, variables, params) = (list(&self.headers), list(&self.variables), list(&self.params));
         let unset = list(&self.unset);
@@ -203,7 +207,7 @@ impl Request {
             query: self.get(Fact::Query),
             protocol: self.get(Fact::Protocol),
             scheme: self.get(Fact::Scheme),
-            https: self.get(Fact::Https).is_some_and(|value| value.eq_ignore_ascii_case(b"on")),
+            https: is_on(Fact::Https),
             server_software: self.get(Fact::ServerSoftware),
             server_name: self.get(Fact::ServerName),
             server_addr: self.get(Fact::ServerAddr),
@@ -218,6 +222,7 @@ impl Request {
             path_info: self.get(Fact::PathInfo),
             prefix: self.get(Fact::Prefix),
             redirect_status: self.get(Fact::RedirectStatus),
+            underscores: is_on(Fact::Underscores),
             headers: &headers,
             variables: &variables,
             params: &params,

@@ -260,6 +260,49 @@ fn only_plain_header_names_pass() {
     assert_eq!(names, ["HTTP_PROXYISH", "HTTP_X_GOOD"]);
 }
 
+/// X3: where the host lets them, names with underscores pass, and no others; one that folds onto another
+/// name is dropped, and so is every spelling of a name that means something.
+#[test]
+fn underscores_pass_where_the_host_lets_them() {
+    let headers = [
+        ("Under_Score", "1"),
+        ("X_One", "client"),
+        ("X-One", "proxy"),
+        ("x-one", "another"),
+        ("X-Two", "proxy"),
+        ("X_Two", "client"),
+        ("X_Three-Four", "first"),
+        ("X-Three_Four", "second"),
+        ("x_three-four", "third"),
+        ("Dot.Ted_", "1"),
+        ("Content_Length", "9"),
+        ("Content_Type", "x/y"),
+        ("Proxy_", "1"),
+        ("REDIRECT_status", "1"),
+        ("Keep_Alive", "1"),
+        ("Transfer_Encoding", "chunked"),
+        ("_", "1"),
+    ];
+    let facts = Facts { headers: &headers, underscores: true, ..get("/a.php") };
+    let params = build(&settings(|_| {}), &facts).unwrap();
+    let made: Vec<(&str, &str)> = params
+        .iter()
+        .filter(|(name, _)| name.starts_with("HTTP_"))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(
+        made,
+        [
+            ("HTTP_UNDER_SCORE", "1"),
+            ("HTTP_X_ONE", "proxy, another"),
+            ("HTTP_X_THREE_FOUR", "first, third"),
+            ("HTTP_X_TWO", "proxy"),
+            ("HTTP__", "1"),
+        ]
+    );
+    assert!(!params.contains_key("CONTENT_TYPE") && !params.contains_key("CONTENT_LENGTH"));
+}
+
 /// X4: repeated fields are joined; those of which two mean two things are refused.
 #[test]
 fn repeated_headers_are_joined_or_refused() {
