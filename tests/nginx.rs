@@ -1,6 +1,6 @@
 //! ngx_http_fcgate_module in nginx: what an administrator configures, and what an application sees of it.
 
-use fcgate_kit::{Application, Gate, Nginx, PhpFpm, Reply, Request};
+use fcgate_kit::{Application, Gate, Nginx, PhpFpm, Recorded, Reply, Request};
 
 /// What a PHP page was given, one `NAME=value` a line, and the body's length and digest.
 const DUMP: &str = "<?php header('Content-Type: text/plain');
@@ -219,6 +219,40 @@ fn an_error_page_in_php_is_told_the_status() {
         }
         assert!(page.contains("BODY=0 "), "{page}");
     }
+}
+
+/// `mirror`: another application gets a copy of each request, body and all, and what it does about it is
+/// nobody's answer.
+#[test]
+fn mirrored_requests_are_whole() {
+    let own = Application::unix().reply(Reply::page(200, "own")).start();
+    let other = Application::unix().reply(Reply::page(500, "other")).start();
+    let nginx = Nginx::builder()
+        .server("fcgate_preset plain;\nclient_max_body_size 2m;\nmirror /mirror;")
+        .server(format!("location / {{ fcgate_pass {}; }}", own.address()))
+        .server(format!("location /stream {{ fcgate_request_body stream; fcgate_pass {}; }}", own.address()))
+        .server(format!("location = /mirror {{ internal; fcgate_pass {}; }}", other.address()))
+        .start();
+    let mut client = nginx.client();
+    for target in ["/a?b", "/stream"] {
+        // In memory and in nginx's own file.
+        for length in [0, 1000, 1 << 20] {
+            let (before, copied) = (own.requests().len(), other.requests().len());
+            let body = "x".repeat(length);
+            let request = if length > 0 { Request::post(target, body.clone()) } else { Request::get(target) };
+            assert_eq!(client.send(&request).expect(200).text(), "own");
+            assert!(own.request(before).stdin == body.as_bytes(), "{target}, {length}");
+            let whole = |requests: &[Recorded]| requests.get(copied).is_some_and(|copy| copy.stdin_ended);
+            other.wait_for("the copy", whole);
+            let copy = other.request(copied);
+            assert!(copy.stdin == body.as_bytes(), "{target}, {length}");
+            assert_eq!(
+                ["REQUEST_METHOD", "REQUEST_URI"].map(|name| copy.param(name)),
+                [Some(if length > 0 { "POST" } else { "GET" }), Some(target)]
+            );
+        }
+    }
+    own.assert_no_violations();
 }
 
 /// Subrequests: pages put together of parts, and auth_request, which hands its application no body.

@@ -125,6 +125,63 @@ fn quitting_waits_for_what_is_in_flight() {
     application.assert_no_violations();
 }
 
+/// S9: each of four workers ends what is in flight in it, on a reload and when nginx quits.
+#[test]
+fn every_worker_ends_what_is_in_flight() {
+    const WORKERS: usize = 4;
+    let gates = [Gate::new(), Gate::new()];
+    let late = gates.clone();
+    let application = Application::unix()
+        .on_request(move |request| match request.param("QUERY_STRING") {
+            Some(round @ ("0" | "1")) => {
+                let reply = Reply::new().stdout("X: y\r\n\r\nhalf, ").stall(&late[(round == "1") as usize]);
+                reply.stdout("whole").end_stdout().end().to(request)
+            }
+            _ => Reply::page(200, "quick").to(request),
+        })
+        .start();
+    let port = fcgate_kit::free_port();
+    let mut nginx = Nginx::builder()
+        .workers(WORKERS)
+        .http(format!("fcgate_pool php {} max_connections=40;", application.address()))
+        // Each worker has a socket of its own, so that connections spread.
+        .server(format!("listen 127.0.0.1:{port} reuseport;\nadd_header X-Worker $pid;\nadd_header X-Fcgate-Test {{port}};"))
+        .server("fcgate_preset plain;\nfcgate_read_timeout 1h;\nlocation / { fcgate_pass php; }")
+        .start();
+    let marker = nginx.address().port().to_string();
+    for (round, gate) in gates.iter().enumerate() {
+        let mut clients = std::collections::BTreeMap::new();
+        while clients.len() < WORKERS {
+            let mut client = Client::new(("127.0.0.1", port)).expect_field("X-Fcgate-Test", &marker);
+            let worker = client.get("/").expect(200).field("X-Worker").unwrap().to_owned();
+            clients.entry(worker).or_insert(client);
+        }
+        for client in clients.values_mut() {
+            client.send_part(&Request::get(&format!("/?{round}")), 0).unwrap();
+            client.wait_for(b"half, ");
+        }
+        if round == 0 {
+            nginx.reload();
+        } else {
+            nginx.quit();
+        }
+        nginx.wait_until("all old workers are told", |nginx| {
+            nginx.log().matches("gracefully shutting down").count() >= WORKERS * (round + 1)
+        });
+        gate.open();
+        for client in clients.values_mut() {
+            assert_eq!(client.read_response("GET").unwrap().expect(200).text(), "half, whole");
+        }
+        nginx.wait_for_ended_workers(WORKERS * (round + 1));
+    }
+    assert!(nginx.process().wait().success());
+    application.wait_for_open_connections(0);
+    for bad in ["[alert]", "[emerg]", "[crit]", "[error]"] {
+        assert!(!nginx.log().contains(bad), "{}", nginx.log());
+    }
+    application.assert_no_violations();
+}
+
 /// S6, S8: where all of worker_connections are in use, a request waits for one, and goes on when there is
 /// one.
 #[test]

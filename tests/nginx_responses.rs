@@ -1,7 +1,7 @@
 //! ngx_http_fcgate_module in nginx: responses, faults and clients that go away.
 
 use fcgate_kit::application::PATIENCE;
-use fcgate_kit::{Application, Gate, Nginx, Reply, Request, Step};
+use fcgate_kit::{Application, Gate, Nginx, Recorded, Reply, Request, Step};
 use std::time::{Duration, Instant};
 
 fn pass(application: &Application) -> String {
@@ -404,13 +404,21 @@ fn accel_fields_are_acted_on() {
 /// What stands behind: gzip, ranges, a rate.
 #[test]
 fn filters_of_nginx_act_on_responses() {
-    let application =
-        answering(whole("Content-Type: text/html\r\nContent-Length: 20000", &"0123456789".repeat(2000)));
+    let page = |tens: usize| {
+        let fields = format!("Content-Type: text/html\r\nContent-Length: {}", 10 * tens);
+        whole(&fields, &"0123456789".repeat(tens))
+    };
+    let answer = move |request: &Recorded| match request.param("QUERY_STRING") {
+        Some("long") => page(7000).to(request),
+        _ => page(2000).to(request),
+    };
+    let application = Application::unix().on_request(answer).start();
     let pass = pass(&application);
     let nginx = Nginx::builder()
         .server("fcgate_preset plain;\ngzip on;")
         .server(format!("location / {{ {pass} }}"))
         .server(format!("location /ranges {{ fcgate_force_ranges on; gzip off; {pass} }}"))
+        .server(format!("location /slow {{ limit_rate 50k; gzip off; {pass} }}"))
         .start();
     let mut client = nginx.client();
     let page = client.send(&Request::get("/").field("Accept-Encoding", "gzip")).expect(200);
@@ -421,6 +429,8 @@ fn filters_of_nginx_act_on_responses() {
     assert_eq!((page.text().as_str(), page.field("Content-Range")), ("56789", Some("bytes 5-9/20000")));
     let page = client.send(&Request::get("/").field("Range", "bytes=5-9")).expect(200);
     assert_eq!(page.body.len(), 20_000);
+    // More than one second's share, so that it is held back.
+    assert_eq!(client.get("/slow?long").expect(200).body, "0123456789".repeat(7000).as_bytes());
     assert_eq!(client.connects(), 1);
     application.assert_no_violations();
 }

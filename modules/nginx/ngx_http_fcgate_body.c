@@ -8,13 +8,13 @@
 #define PIECE 16384
 
 /* Neither a part of a page nor an error page has a body: it is its main request's. Nor has one that an
- * internal redirect has made a GET of. */
+ * internal redirect has made a GET of. A copy of a request that mirror makes has it as well. */
 ngx_uint_t ngx_http_fcgate_has_body(ngx_http_request_t *r)
 {
     const ngx_http_fcgate_loc_conf_t *lcf = ngx_http_get_module_loc_conf(r, ngx_http_fcgate_module);
     const ngx_str_t *method = &r->method_name;
 
-    return r == r->main && !r->error_page && lcf->pass_body
+    return (r == r->main || r->background) && !r->error_page && lcf->pass_body
            && (r->headers_in.content_length_n > 0 || r->headers_in.chunked)
            && r->request_line.len > method->len && !ngx_strncmp(r->request_line.data, method->data, method->len)
            && r->request_line.data[method->len] == ' ';

@@ -398,6 +398,7 @@ static char *set_stderr_level(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static const char no_cache[] = "fcgate has no cache; keep fastcgi_pass for this location, or cache in front by proxy_cache";
 static const char no_store[] = "fcgate stores no responses; keep fastcgi_pass for this location";
 static const char no_file[] = "fcgate_response_memory says how much of a response is read ahead in memory, fcgate_response_body spool and fcgate_response_file what goes to a file";
+static const char no_lowat[] = "leave the line out: nginx itself passes it over on Linux";
 static const char core_rate[] = "nginx's own limit_rate does it, and so does X-Accel-Limit-Rate";
 static const char later[] = "it comes with a later version; limits and counts are those of each worker till then";
 
@@ -517,6 +518,7 @@ ngx_command_t ngx_http_fcgate_commands[] = {
     REFUSED("temp_file_write_size", no_file),
     REFUSED("temp_path", no_file),
     REFUSED("limit_rate", core_rate),
+    REFUSED("send_lowat", no_lowat),
     REFUSED("zone", later),
 #define FCGATE_SETTING(name, Name, SCOPE, KIND, value, help) \
     DIRECTIVE(#name, ANYWHERE | TAKES_##KIND, set_setting, 0, &settings[SETTING_##name]),
