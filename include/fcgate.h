@@ -517,6 +517,16 @@
 #define FCGATE_WRITABLE 2
 
 /*
+ The peer has closed, or the connection has failed (EPOLLRDHUP, EPOLLHUP, EPOLLERR).
+ */
+#define FCGATE_HANGUP 4
+
+/*
+ The host tells of readiness once, when it comes about (EPOLLET).
+ */
+#define FCGATE_LOOP_EDGE_TRIGGERED 1
+
+/*
  No timer is needed.
  */
 #define FCGATE_NO_TIMER UINT64_MAX
@@ -895,9 +905,9 @@ typedef struct {
      */
     uint32_t reserved;
     /*
-     Watch `fd` for `interest` (FCGATE_READABLE, FCGATE_WRITABLE, both) from now on, level-triggered;
-     0: not any more, which comes before the descriptor is closed. `socket` names it: hand it to
-     fcgate_loop_ready. It is never used again, unlike the descriptor's number.
+     Watch `fd` for `interest` (FCGATE_READABLE, FCGATE_WRITABLE, both) from now on, level-triggered
+     unless `flags` says otherwise; 0: not any more, which comes before the descriptor is closed. `socket`
+     names it: hand it to fcgate_loop_ready. It is never used again, unlike the descriptor's number.
      */
     void (*watch)(void *user, uint64_t socket, int32_t fd, uint32_t interest);
     /*
@@ -905,6 +915,17 @@ typedef struct {
      as soon as this call into fcgate has returned.
      */
     void (*timer)(void *user, uint64_t milliseconds);
+    /*
+     0, or FCGATE_LOOP_EDGE_TRIGGERED. Of such a host an interest is asked for once and never taken back
+     until the end: at first FCGATE_READABLE as a rule, or both; then perhaps both. It has to tell what is
+     so at each of these calls and what comes about afterwards, FCGATE_HANGUP too: after bytes that came
+     together with the end nothing else would tell of it.
+     */
+    uint32_t flags;
+    /*
+     0.
+     */
+    uint32_t reserved2;
 } fcgate_loop_hooks;
 
 /*
@@ -1639,7 +1660,7 @@ void fcgate_exchange_free(fcgate_exchange *exchange);
 /*
  Makes a loop. The host is asked at once to watch its waker. Returns NULL after an error.
 
- Errors: FCGATE_E_ARGUMENT where `watch` or `timer` is missing; FCGATE_E_SYSTEM.
+ Errors: FCGATE_E_ARGUMENT where `watch` or `timer` is missing or a flag is not known; FCGATE_E_SYSTEM.
 
  # Safety
  Pointers are NULL or as their types say.
@@ -1660,14 +1681,17 @@ fcgate_loop *fcgate_loop_new(const fcgate_gateway *gateway,
 void fcgate_loop_free(fcgate_loop *event_loop);
 
 /*
- A descriptor is ready as it was asked for: `events` is FCGATE_READABLE, FCGATE_WRITABLE or both;
- an error or hang-up counts as both. A socket that is not watched any more is passed over.
+ A descriptor is ready as it was asked for: `events` is FCGATE_READABLE, FCGATE_WRITABLE or both; an
+ error or hang-up counts as both. An edge-triggered host adds FCGATE_HANGUP then, also where the peer
+ has closed its half only; for others it is no duty. A socket that is not watched any more is passed over.
  Callbacks come from within.
 
  # Safety
  `event_loop` is NULL or a loop that no other thread uses meanwhile.
  */
-void fcgate_loop_ready(const fcgate_loop *event_loop, uint64_t socket, uint32_t events);
+void fcgate_loop_ready(const fcgate_loop *event_loop,
+                       uint64_t socket,
+                       uint32_t events);
 
 /*
  The time of the timer has come; earlier does no harm. Callbacks come from within.

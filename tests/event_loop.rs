@@ -8,6 +8,7 @@ use fcgate_kit::{Application, Outcome, PollLoop, Reply};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn gateway(line: &str) -> Gateway {
     let config = Config::from_line(&format!("{line} script_exists=off")).unwrap();
@@ -22,83 +23,96 @@ fn request(method: &str) -> Request {
     request
 }
 
+/// Either kind of host.
+const LOOPS: [fn(&Gateway) -> PollLoop; 2] = [PollLoop::new, PollLoop::edge_triggered];
+
 /// P7: an exchange on a kept connection asks nothing of the host.
 #[test]
 fn a_kept_connection_stays_watched() {
-    let application = Application::unix().reply(Reply::page(200, "hello")).start();
-    let gateway = gateway(&format!("{} max_connections=4", application.address()));
-    let own = PollLoop::new(&gateway);
-    let first = own.finish(request("GET"));
-    assert_eq!(first.body.borrow().as_slice(), b"hello");
-    let calls = own.watch_calls();
-    for _ in 0..20 {
-        assert_eq!(own.finish(request("GET")).cause.get(), None);
+    for make in LOOPS {
+        let application = Application::unix().reply(Reply::page(200, "hello")).start();
+        let gateway = gateway(&format!("{} max_connections=4", application.address()));
+        let own = make(&gateway);
+        let first = own.finish(request("GET"));
+        assert_eq!(first.body.borrow().as_slice(), b"hello");
+        let calls = own.watch_calls();
+        for _ in 0..20 {
+            assert_eq!(own.finish(request("GET")).cause.get(), None);
+        }
+        assert_eq!(own.watch_calls(), calls);
+        assert_eq!((own.watched(), application.connections()), (1, 1));
+        assert_eq!(gateway.engine().pools()[0].idle(), 1);
+        application.assert_no_violations();
     }
-    assert_eq!(own.watch_calls(), calls);
-    assert_eq!((own.watched(), application.connections()), (1, 1));
-    assert_eq!(gateway.engine().pools()[0].idle(), 1);
-    application.assert_no_violations();
 }
 
 /// E12: an idle connection that its application closes is closed here at once, and not tried.
 #[test]
 fn an_idle_connection_that_ends_is_not_tried() {
-    let application = Application::unix().reply(Reply::page(200, "hello")).start();
-    let gateway = gateway(&format!("{} max_connections=4", application.address()));
-    let own = PollLoop::new(&gateway);
-    own.finish(request("GET"));
-    application.drop_connections();
-    own.run_until("the end of the idle connection", || own.watched() == 0);
-    let pool = &gateway.engine().pools()[0];
-    assert_eq!((pool.idle(), pool.permits_used()), (0, 0));
-    let again = own.finish(request("POST"));
-    assert_eq!((again.cause.get(), again.retries.get()), (None, 0));
+    for make in LOOPS {
+        let application = Application::unix().reply(Reply::page(200, "hello")).start();
+        let gateway = gateway(&format!("{} max_connections=4", application.address()));
+        let own = make(&gateway);
+        own.finish(request("GET"));
+        application.drop_connections();
+        own.run_until("the end of the idle connection", || own.watched() == 0);
+        let pool = &gateway.engine().pools()[0];
+        assert_eq!((pool.idle(), pool.permits_used()), (0, 0));
+        let again = own.finish(request("POST"));
+        assert_eq!((again.cause.get(), again.retries.get()), (None, 0));
+    }
 }
 
 /// E11: an idle connection is closed after its time, by the loop's own timer.
 #[test]
 fn idle_connections_are_closed_after_their_time() {
-    let application = Application::unix().reply(Reply::page(200, "hello")).start();
-    let gateway = gateway(&format!("{} max_connections=4 idle_timeout=50ms", application.address()));
-    let own = PollLoop::new(&gateway);
-    own.finish(request("GET"));
-    own.run_until("the end of the idle connection", || own.watched() == 0);
-    application.wait_for_open_connections(0);
-    assert_eq!(gateway.engine().pools()[0].permits_used(), 0);
+    for make in LOOPS {
+        let application = Application::unix().reply(Reply::page(200, "hello")).start();
+        let gateway = gateway(&format!("{} max_connections=4 idle_timeout=50ms", application.address()));
+        let own = make(&gateway);
+        own.finish(request("GET"));
+        own.run_until("the end of the idle connection", || own.watched() == 0);
+        application.wait_for_open_connections(0);
+        assert_eq!(gateway.engine().pools()[0].permits_used(), 0);
+    }
 }
 
 /// F10: what one loop has idle is given up when another waits for it, and by the same loop where a
 /// fresh connection is needed.
 #[test]
 fn idle_connections_are_given_up_for_those_who_wait() {
-    let application = Application::unix().reply(Reply::page(200, "hello")).start();
-    let gateway = gateway(&format!("{} max_connections=1", application.address()));
-    let (one, other) = (PollLoop::new(&gateway), PollLoop::new(&gateway));
-    one.finish(request("GET"));
-    assert_eq!(one.watched(), 1);
-    let (_, outcome) = other.start(request("GET"));
-    one.run_until("the connection is given up", || one.watched() == 0);
-    other.run_until("the end of the other's exchange", || outcome.ended.get());
-    assert_eq!((outcome.cause.get(), application.connections()), (None, 1));
-    assert_eq!(other.watched(), 1);
+    for make in LOOPS {
+        let application = Application::unix().reply(Reply::page(200, "hello")).start();
+        let gateway = gateway(&format!("{} max_connections=1", application.address()));
+        let (one, other) = (make(&gateway), make(&gateway));
+        one.finish(request("GET"));
+        assert_eq!(one.watched(), 1);
+        let (_, outcome) = other.start(request("GET"));
+        one.run_until("the connection is given up", || one.watched() == 0);
+        other.run_until("the end of the other's exchange", || outcome.ended.get());
+        assert_eq!((outcome.cause.get(), application.connections()), (None, 1));
+        assert_eq!(other.watched(), 1);
 
-    let fresh = other.finish(request("POST"));
-    assert_eq!((fresh.cause.get(), application.connections()), (None, 2));
-    assert_eq!(gateway.engine().pools()[0].permits_used(), 1);
-    application.assert_no_violations();
+        let fresh = other.finish(request("POST"));
+        assert_eq!((fresh.cause.get(), application.connections()), (None, 2));
+        assert_eq!(gateway.engine().pools()[0].permits_used(), 1);
+        application.assert_no_violations();
+    }
 }
 
 /// A loop that ends leaves nothing behind: no watch, no connection, no permit.
 #[test]
 fn a_loop_ends_with_its_idle_connections() {
-    let application = Application::unix().reply(Reply::page(200, "hello")).start();
-    let gateway = gateway(&format!("{} max_connections=4", application.address()));
-    let own = PollLoop::new(&gateway);
-    own.finish(request("GET"));
-    drop(own);
-    application.wait_for_open_connections(0);
-    let pool = &gateway.engine().pools()[0];
-    assert_eq!((pool.idle(), pool.permits_used()), (0, 0));
+    for make in LOOPS {
+        let application = Application::unix().reply(Reply::page(200, "hello")).start();
+        let gateway = gateway(&format!("{} max_connections=4", application.address()));
+        let own = make(&gateway);
+        own.finish(request("GET"));
+        drop(own);
+        application.wait_for_open_connections(0);
+        let pool = &gateway.engine().pools()[0];
+        assert_eq!((pool.idle(), pool.permits_used()), (0, 0));
+    }
 }
 
 /// More than sockets and memory hold.
@@ -109,34 +123,16 @@ fn large() -> Vec<u8> {
 /// A12, F9: with `response_body=spool` a client that takes nothing holds no worker, and gets it all.
 #[test]
 fn a_spooled_response_frees_the_application() {
-    let application = Application::unix().reply(Reply::page(200, large())).start();
-    let line = "max_connections=1 response_body=spool response_memory=64k";
-    let gateway = gateway(&format!("{} {line}", application.address()));
-    let own = PollLoop::new(&gateway);
-    let (slow, outcome) = own.start(request("GET"));
-    own.own().pause(slow, true);
-    own.run_until("the application is free", || gateway.engine().pools()[0].idle() == 1);
-    assert_eq!(own.finish(request("GET")).body.borrow().len(), large().len());
-    assert!(outcome.body.borrow().is_empty() && !outcome.ended.get());
-    own.own().pause(slow, false);
-    own.run_until("the end of the slow one", || outcome.ended.get());
-    assert_eq!(outcome.cause.get(), None);
-    assert!(*outcome.body.borrow() == large());
-    application.assert_no_violations();
-}
-
-/// A12: with `response_body=stream`, or when the file is full, the application waits for a client that
-/// takes nothing, and goes on with it.
-#[test]
-fn a_response_beyond_its_bounds_holds_the_application() {
-    for bound in ["response_body=stream", "response_body=spool response_file=256k"] {
+    for make in LOOPS {
         let application = Application::unix().reply(Reply::page(200, large())).start();
-        let line = format!("max_connections=1 queue_timeout=200ms response_memory=64k {bound}");
+        let line = "max_connections=1 response_body=spool response_memory=64k";
         let gateway = gateway(&format!("{} {line}", application.address()));
-        let own = PollLoop::new(&gateway);
+        let own = make(&gateway);
         let (slow, outcome) = own.start(request("GET"));
         own.own().pause(slow, true);
-        assert_eq!(own.finish(request("GET")).cause.get(), Some(Cause::QueueTimeout), "{bound}");
+        own.run_until("the application is free", || gateway.engine().pools()[0].idle() == 1);
+        assert_eq!(own.finish(request("GET")).body.borrow().len(), large().len());
+        assert!(outcome.body.borrow().is_empty() && !outcome.ended.get());
         own.own().pause(slow, false);
         own.run_until("the end of the slow one", || outcome.ended.get());
         assert_eq!(outcome.cause.get(), None);
@@ -145,25 +141,106 @@ fn a_response_beyond_its_bounds_holds_the_application() {
     }
 }
 
+/// A12: with `response_body=stream`, or when the file is full, the application waits for a client that
+/// takes nothing, and goes on with it.
+#[test]
+fn a_response_beyond_its_bounds_holds_the_application() {
+    for make in LOOPS {
+        for bound in ["response_body=stream", "response_body=spool response_file=256k"] {
+            let application = Application::unix().reply(Reply::page(200, large())).start();
+            let line = format!("max_connections=1 queue_timeout=200ms response_memory=64k {bound}");
+            let gateway = gateway(&format!("{} {line}", application.address()));
+            let own = make(&gateway);
+            let (slow, outcome) = own.start(request("GET"));
+            own.own().pause(slow, true);
+            assert_eq!(own.finish(request("GET")).cause.get(), Some(Cause::QueueTimeout), "{bound}");
+            own.own().pause(slow, false);
+            own.run_until("the end of the slow one", || outcome.ended.get());
+            assert_eq!(outcome.cause.get(), None);
+            assert!(*outcome.body.borrow() == large());
+            application.assert_no_violations();
+        }
+    }
+}
+
 /// F7: a client that leaves while its response is held, or gives it up, leaves nothing behind.
 #[test]
 fn what_is_held_goes_with_its_exchange() {
-    let application = Application::unix().reply(Reply::page(200, large())).start();
-    let gateway = gateway(&format!("{} max_connections=2 response_body=spool", application.address()));
-    let own = PollLoop::new(&gateway);
-    let pool = &gateway.engine().pools()[0];
-    let (freed, outcome) = own.start(request("GET"));
-    own.own().pause(freed, true);
-    own.run_until("all of it is held", || pool.idle() == 1);
-    own.own().free(freed);
-    assert!(!outcome.ended.get());
+    for make in LOOPS {
+        let application = Application::unix().reply(Reply::page(200, large())).start();
+        let gateway = gateway(&format!("{} max_connections=2 response_body=spool", application.address()));
+        let own = make(&gateway);
+        let pool = &gateway.engine().pools()[0];
+        let (freed, outcome) = own.start(request("GET"));
+        own.own().pause(freed, true);
+        own.run_until("all of it is held", || pool.idle() == 1);
+        own.own().free(freed);
+        assert!(!outcome.ended.get());
 
-    let (aborted, outcome) = own.start(request("GET"));
-    own.own().pause(aborted, true);
-    own.run_until("all of it is held", || pool.idle() == 1);
-    own.own().abort(aborted);
-    assert_eq!((outcome.ended.get(), outcome.cause.get()), (true, Some(Cause::Aborted)));
-    assert_eq!((pool.idle(), pool.permits_used()), (1, 1));
+        let (aborted, outcome) = own.start(request("GET"));
+        own.own().pause(aborted, true);
+        own.run_until("all of it is held", || pool.idle() == 1);
+        own.own().abort(aborted);
+        assert_eq!((outcome.ended.get(), outcome.cause.get()), (true, Some(Cause::Aborted)));
+        assert_eq!((pool.idle(), pool.permits_used()), (1, 1));
+    }
+}
+
+/// What is told once is not lost: an application that closes behind bytes that the host has not looked at
+/// yet is noticed at once, inside a response and behind a whole one, alone and on a shared connection.
+#[test]
+fn an_end_that_comes_with_bytes_is_noticed() {
+    for make in LOOPS {
+        for multiplex in ["off", "on"] {
+            let cut = Reply::new().stdout("X: y\r\n\r\nhalf").close();
+            for (reply, cause) in
+                [(cut, Some(Cause::ClosedInBody)), (Reply::page(200, "hello").close(), None)]
+            {
+                let application = Application::unix().reply(reply).start();
+                let line = format!("max_connections=4 read_timeout=1h head_timeout=1h multiplex={multiplex}");
+                let gateway = gateway(&format!("{} {line}", application.address()));
+                let own = make(&gateway);
+                let (_, outcome) = own.start(request("GET"));
+                // The host looks only when all has come.
+                while application.requests().is_empty() || application.open_connections() > 0 {
+                    if application.requests().is_empty() {
+                        own.turn(Duration::from_millis(1));
+                    }
+                    std::thread::yield_now();
+                }
+                own.run_until("the end", || outcome.ended.get() && own.watched() == 0);
+                assert_eq!(outcome.cause.get(), cause, "multiplex={multiplex}");
+                assert_eq!(gateway.engine().pools()[0].permits_used(), 0);
+            }
+        }
+    }
+}
+
+/// P7: an edge-triggered host is asked to watch a socket at most twice, however often it fills up, and
+/// nothing is taken back before its end.
+#[test]
+fn an_edge_triggered_host_is_asked_once() {
+    let application = Application::unix().reply(Reply::page(200, large())).start();
+    let gateway = gateway(&format!("{} max_connections=1 response_memory=64k", application.address()));
+    let own = PollLoop::edge_triggered(&gateway);
+    let before = own.watch_calls();
+    assert_eq!(own.finish(request("GET")).cause.get(), None);
+    for _ in 0..2 {
+        let mut upload = request("GET");
+        upload.body = fcgate::drive::Body::Bytes(large());
+        let (key, outcome) = own.start(upload);
+        own.run_until("a beginning", || !outcome.body.borrow().is_empty());
+        own.own().pause(key, true);
+        for _ in 0..20 {
+            own.turn(Duration::from_millis(1));
+        }
+        own.own().pause(key, false);
+        own.run_until("the end", || outcome.ended.get());
+        assert_eq!(outcome.cause.get(), None);
+        assert!(*outcome.body.borrow() == large());
+    }
+    assert_eq!((own.watch_calls() - before, application.connections()), (2, 1));
+    application.assert_no_violations();
 }
 
 fn upload(own: &PollLoop, announced: u64, pieces: &[&[u8]]) -> Rc<Outcome> {

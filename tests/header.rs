@@ -185,7 +185,7 @@ fn the_layouts_of_header_and_library_agree() {
             reuses, retries, failures, balancer, pool,
         }
         route::fcgate_route_info { struct_size, request_body, flush, reserved, max_body_bytes }
-        event_loop::fcgate_loop_hooks { struct_size, reserved, watch, timer }
+        event_loop::fcgate_loop_hooks { struct_size, reserved, watch, timer, flags, reserved2 }
         event_loop::fcgate_events { struct_size, reserved, head, data, error_line, writable, complete, end, log, room }
     );
     let mut told = layouts();

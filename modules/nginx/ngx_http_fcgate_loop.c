@@ -30,6 +30,7 @@ static struct {
     ngx_queue_t links;   /* of ngx_http_fcgate_link_t */
     watch_t *watches;    /* by descriptor */
     ngx_uint_t count;
+    ngx_int_t kind;      /* of events: NGX_CLEAR_EVENT where nginx can tell of an end, too */
 } worker;
 
 const fcgate_gateway *ngx_http_fcgate_gateway(void)
@@ -72,7 +73,8 @@ static void ready(ngx_event_t *event)
         return;
     }
     fcgate_loop_ready(worker.loop, worker.watches[connection->fd].socket,
-                      event->write ? FCGATE_WRITABLE : FCGATE_READABLE);
+                      event->write ? FCGATE_WRITABLE
+                                   : event->pending_eof ? FCGATE_READABLE | FCGATE_HANGUP : FCGATE_READABLE);
 }
 
 static watch_t *watch_of(int32_t fd)
@@ -98,7 +100,7 @@ static watch_t *watch_of(int32_t fd)
 static void set_event(ngx_event_t *event, ngx_int_t kind, ngx_uint_t wanted)
 {
     if (wanted && !event->active) {
-        ngx_add_event(event, kind, NGX_LEVEL_EVENT);
+        ngx_add_event(event, kind, worker.kind);
     }
     else if (!wanted && event->active) {
         ngx_del_event(event, kind, 0);
@@ -125,6 +127,12 @@ static void connect_watch(watch_t *watch, int32_t fd)
         connection->read->log = worker.log;
         connection->write->log = worker.log;
     }
+    if (watch->interest == (FCGATE_READABLE | FCGATE_WRITABLE) && worker.kind == NGX_CLEAR_EVENT
+        && !connection->read->active && !connection->write->active)
+    {
+        ngx_add_conn(connection);
+        return;
+    }
     set_event(connection->read, NGX_READ_EVENT, watch->interest & FCGATE_READABLE);
     set_event(connection->write, NGX_WRITE_EVENT, watch->interest & FCGATE_WRITABLE);
 }
@@ -134,6 +142,9 @@ static void unwatch(watch_t *watch)
     ngx_connection_t *connection = watch->connection;
 
     if (connection) {
+        if (connection->read->active && connection->write->active && ngx_del_conn) {
+            ngx_del_conn(connection, 0);
+        }
         set_event(connection->read, NGX_READ_EVENT, 0);
         set_event(connection->write, NGX_WRITE_EVENT, 0);
         if (connection->read->posted) {
@@ -294,6 +305,13 @@ ngx_int_t ngx_http_fcgate_init_process(ngx_cycle_t *cycle)
     }
     ngx_memzero(&worker, sizeof worker);
     worker.log = cycle->log;
+    worker.kind = NGX_LEVEL_EVENT;
+#if (NGX_HAVE_EPOLLRDHUP)
+    if ((ngx_event_flags & NGX_USE_EPOLL_EVENT) && ngx_use_epoll_rdhup) {
+        worker.kind = NGX_CLEAR_EVENT;
+        hooks.flags = FCGATE_LOOP_EDGE_TRIGGERED;
+    }
+#endif
     worker.none.fd = (ngx_socket_t) -1;
     worker.none.log = cycle->log;
     ngx_queue_init(&worker.touched);

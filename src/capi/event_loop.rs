@@ -13,7 +13,7 @@ use super::head::fcgate_head;
 use super::info::{self, fcgate_info};
 use super::request::fcgate_request;
 use crate::cgi::ResponseHead;
-use crate::drive::event_loop::{EventLoop, Events, Hooks, Key, READABLE, WRITABLE};
+use crate::drive::event_loop::{EventLoop, Events, HANGUP, Hooks, Key, READABLE, WRITABLE};
 use crate::drive::{Engine, Level, Route, StartError};
 use crate::exchange::Exchange;
 use std::cell::{Cell, OnceCell};
@@ -29,7 +29,13 @@ pub const FCGATE_READABLE: u32 = 1;
 /// Watch for writing; ready to be written.
 pub const FCGATE_WRITABLE: u32 = 2;
 
-const _: () = assert!(FCGATE_READABLE == READABLE && FCGATE_WRITABLE == WRITABLE);
+/// The peer has closed, or the connection has failed (EPOLLRDHUP, EPOLLHUP, EPOLLERR).
+pub const FCGATE_HANGUP: u32 = 4;
+
+/// The host tells of readiness once, when it comes about (EPOLLET).
+pub const FCGATE_LOOP_EDGE_TRIGGERED: u32 = 1;
+
+const _: () = assert!(FCGATE_READABLE == READABLE && FCGATE_WRITABLE == WRITABLE && FCGATE_HANGUP == HANGUP);
 
 /// No timer is needed.
 pub const FCGATE_NO_TIMER: u64 = u64::MAX;
@@ -42,18 +48,26 @@ pub struct fcgate_loop_hooks {
     pub struct_size: u32,
     /// 0.
     pub reserved: u32,
-    /// Watch `fd` for `interest` (FCGATE_READABLE, FCGATE_WRITABLE, both) from now on, level-triggered;
-    /// 0: not any more, which comes before the descriptor is closed. `socket` names it: hand it to
-    /// fcgate_loop_ready. It is never used again, unlike the descriptor's number.
+    /// Watch `fd` for `interest` (FCGATE_READABLE, FCGATE_WRITABLE, both) from now on, level-triggered
+    /// unless `flags` says otherwise; 0: not any more, which comes before the descriptor is closed. `socket`
+    /// names it: hand it to fcgate_loop_ready. It is never used again, unlike the descriptor's number.
     pub watch: Option<unsafe extern "C" fn(user: *mut c_void, socket: u64, fd: i32, interest: u32)>,
     /// Call fcgate_loop_expire after so many milliseconds; a later call replaces an earlier one. 0:
     /// as soon as this call into fcgate has returned.
     pub timer: Option<unsafe extern "C" fn(user: *mut c_void, milliseconds: u64)>,
+    /// 0, or FCGATE_LOOP_EDGE_TRIGGERED. Of such a host an interest is asked for once and never taken back
+    /// until the end: at first FCGATE_READABLE as a rule, or both; then perhaps both. It has to tell what is
+    /// so at each of these calls and what comes about afterwards, FCGATE_HANGUP too: after bytes that came
+    /// together with the end nothing else would tell of it.
+    pub flags: u32,
+    /// 0.
+    pub reserved2: u32,
 }
 
 impl Default for fcgate_loop_hooks {
     fn default() -> Self {
-        Self { struct_size: size_of::<Self>() as u32, reserved: 0, watch: None, timer: None }
+        let struct_size = size_of::<Self>() as u32;
+        Self { struct_size, reserved: 0, watch: None, timer: None, flags: 0, reserved2: 0 }
     }
 }
 
@@ -163,6 +177,10 @@ impl Hooks for CHooks {
             // SAFETY: the host gave a function of this type and its pointer; so for all of them below.
             unsafe { call(self.user, socket, fd, interest) }
         }
+    }
+
+    fn is_edge_triggered(&self) -> bool {
+        self.hooks.flags & FCGATE_LOOP_EDGE_TRIGGERED != 0
     }
 
     fn timer(&self, after: Option<Duration>) {
@@ -296,7 +314,7 @@ impl Events for CEvents {
 
 /// Makes a loop. The host is asked at once to watch its waker. Returns NULL after an error.
 ///
-/// Errors: FCGATE_E_ARGUMENT where `watch` or `timer` is missing; FCGATE_E_SYSTEM.
+/// Errors: FCGATE_E_ARGUMENT where `watch` or `timer` is missing or a flag is not known; FCGATE_E_SYSTEM.
 ///
 /// # Safety
 /// Pointers are NULL or as their types say.
@@ -314,6 +332,9 @@ pub unsafe extern "C" fn fcgate_loop_new(
         let hooks = unsafe { grown(hooks) }
             .filter(|hooks: &fcgate_loop_hooks| hooks.watch.is_some() && hooks.timer.is_some())
             .ok_or_else(|| bad_argument("hooks is NULL, or has no struct_size, watch or timer"))?;
+        if hooks.flags & !FCGATE_LOOP_EDGE_TRIGGERED != 0 {
+            return Err(bad_argument("hooks has flags that this library does not know"));
+        }
         let own = EventLoop::new(Arc::clone(gateway.gateway.engine()), Box::new(CHooks { hooks, user }));
         let own = Rc::new(own.map_err(|error| {
             let mut told = failed(FCGATE_E_SYSTEM, &format!("no waker for the loop: {error}"));
@@ -344,8 +365,9 @@ pub unsafe extern "C" fn fcgate_loop_free(event_loop: *mut fcgate_loop) {
     });
 }
 
-/// A descriptor is ready as it was asked for: `events` is FCGATE_READABLE, FCGATE_WRITABLE or both;
-/// an error or hang-up counts as both. A socket that is not watched any more is passed over.
+/// A descriptor is ready as it was asked for: `events` is FCGATE_READABLE, FCGATE_WRITABLE or both; an
+/// error or hang-up counts as both. An edge-triggered host adds FCGATE_HANGUP then, also where the peer
+/// has closed its half only; for others it is no duty. A socket that is not watched any more is passed over.
 /// Callbacks come from within.
 ///
 /// # Safety

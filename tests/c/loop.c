@@ -350,6 +350,34 @@ static void a_request_that_is_not_started_is_logged(void **state)
     fcgate_request_free(request);
 }
 
+/* A host that was built before there were flags is level-triggered; one that is newer than the library is told. */
+static void a_host_says_how_it_tells_of_readiness(void **state)
+{
+    static const struct {
+        size_t size;
+        uint32_t flags;
+        int taken;
+    } hosts[] = {
+        { sizeof(fcgate_loop_hooks), FCGATE_LOOP_EDGE_TRIGGERED, 1 },
+        { offsetof(fcgate_loop_hooks, flags), 0xFFFFFFFF, 1 },
+        { sizeof(fcgate_loop_hooks), FCGATE_LOOP_EDGE_TRIGGERED << 1, 0 },
+    };
+    size_t i;
+
+    (void)state;
+    fcgate_loop_free(loop);
+    for (i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        fcgate_loop_hooks hooks = { .struct_size = (uint32_t)hosts[i].size, .watch = watch, .timer = timer,
+                                    .flags = hosts[i].flags };
+
+        loop = fcgate_loop_new(gateway, &hooks, NULL, &error);
+        assert_int_equal(loop != NULL, hosts[i].taken);
+        assert_int_equal(error.status, hosts[i].taken ? FCGATE_OK : FCGATE_E_ARGUMENT);
+        fcgate_loop_free(loop);
+    }
+    loop = NULL;
+}
+
 static void a_stale_socket_is_passed_over(void **state)
 {
     (void)state;
@@ -382,6 +410,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_client_may_go_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_last_line_of_the_log_may_free, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_request_that_is_not_started_is_logged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_host_says_how_it_tells_of_readiness, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_stale_socket_is_passed_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_exchange_in_flight_ends_with_its_loop, set_up, tear_down),
     };

@@ -64,6 +64,7 @@ impl EventLoop {
         self.leave(slot, now);
         self.stop_making(slot);
         slot.inbound = 0..0;
+        slot.hung_up = false;
         if slot.connecting.take().is_some() {
             slot.attempt.note_unreachable(&self.engine, now);
         }
@@ -153,8 +154,17 @@ impl EventLoop {
     }
 
     pub(super) fn watch(&self, socket: u64, interest: u32) {
-        let changed = self.sockets.borrow_mut().set_interest(socket, interest);
-        if let Some(fd) = changed {
+        let mut sockets = self.sockets.borrow_mut();
+        let changed = if !self.edge {
+            sockets.set_interest(socket, interest).map(|fd| (fd, interest))
+        } else if interest & WRITABLE != 0 {
+            // Both at once, so that nothing more has to be asked for.
+            sockets.add_interest(socket, READABLE | WRITABLE)
+        } else {
+            sockets.add_interest(socket, interest)
+        };
+        drop(sockets);
+        if let Some((fd, interest)) = changed {
             self.hooks.watch(socket, fd, interest);
         }
     }

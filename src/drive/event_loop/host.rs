@@ -14,6 +14,11 @@ use std::time::Duration;
 pub trait Hooks {
     /// Watch a descriptor for this interest from now on; 0: not any more.
     fn watch(&self, socket: u64, fd: RawFd, interest: u32);
+    /// Whether the host tells of readiness only when it comes about, and not as long as it lasts. Such a
+    /// host is not asked to take back an interest, and says when a peer has closed ([`HANGUP`](super::HANGUP)).
+    fn is_edge_triggered(&self) -> bool {
+        false
+    }
     /// Call [`EventLoop::expire`](super::EventLoop::expire) after this time; `None`: not needed any more.
     fn timer(&self, after: Option<Duration>);
 }

@@ -46,6 +46,8 @@ use std::time::Duration;
 pub const READABLE: u32 = 1;
 /// Interest in writing, and readiness to.
 pub const WRITABLE: u32 = 2;
+/// The peer has closed, or the connection has failed.
+pub const HANGUP: u32 = 4;
 /// The handle of the loop's own waker.
 const WAKER: u64 = 0;
 /// Receives of one exchange in one turn, so that a large response does not hold up the others.
@@ -71,6 +73,8 @@ struct Slot {
     /// The exchange is over, but the host does not know it yet.
     over: bool,
     drained: bool,
+    /// The host has told that the application closed the connection.
+    hung_up: bool,
     /// Where it stands on a connection that others use too.
     seat: Option<Seat>,
     /// It has something to send there.
@@ -134,6 +138,8 @@ impl KeepsIdle for Signal {
 pub struct EventLoop {
     engine: Arc<Engine>,
     hooks: Box<dyn Hooks>,
+    /// The host tells of readiness once.
+    edge: bool,
     places: RefCell<Places>,
     sockets: RefCell<Sockets>,
     shared: RefCell<Shared>,
@@ -158,6 +164,7 @@ impl EventLoop {
         hooks.watch(WAKER, signal.waker.fd(), READABLE);
         Ok(Self {
             engine,
+            edge: hooks.is_edge_triggered(),
             hooks,
             places: RefCell::default(),
             sockets: RefCell::default(),
@@ -201,6 +208,7 @@ impl EventLoop {
             full: false,
             over: false,
             drained: false,
+            hung_up: false,
             seat: None,
             queued: false,
             making: false,
@@ -260,12 +268,15 @@ impl EventLoop {
         let index = match owner {
             Some(Owner::Exchange(index)) => index,
             Some(Owner::Shared(at)) => return self.shared_ready(at, events),
+            Some(Owner::Idle) if events == WRITABLE => return,
             Some(Owner::Idle) => return self.look_at_idle(socket),
             None => return,
         };
         let Some((key, mut slot)) = self.take_if(index, |slot| slot.socket == Some(socket)) else { return };
-        slot.drained = false;
-        slot.lease.exchange.handle_ready(events & READABLE != 0, events & WRITABLE != 0);
+        let is_one_of = |kinds| events & kinds != 0;
+        slot.drained &= !is_one_of(READABLE | HANGUP);
+        slot.hung_up |= is_one_of(HANGUP);
+        slot.lease.exchange.handle_ready(is_one_of(READABLE | HANGUP), is_one_of(WRITABLE | HANGUP));
         self.run(key, slot);
     }
 
@@ -291,6 +302,8 @@ impl EventLoop {
     }
 
     fn expire_due(&self) {
+        let unread = std::mem::take(&mut self.shared.borrow_mut().unread);
+        unread.into_iter().for_each(|(socket, events)| self.look_at(socket, events));
         let now = clock::now();
         while let Some(index) = self.next_due(now) {
             if let Some((key, slot)) = self.take_if(index, |slot| slot.deadline.is_some_and(|at| at <= now)) {

@@ -349,10 +349,11 @@ impl EventLoop {
 
     /// Gives back what the exchange held of its pool. Its host learns of it when it has taken all.
     pub(super) fn finish(&self, slot: &mut Slot, keep: bool, now: Duration) {
-        if keep
+        // Of what an edge-triggered host has told already it tells nothing more.
+        let keep = keep
             && slot.inbound.is_empty()
-            && let Some((link, permit)) = slot.attempt.take_clean(&self.engine)
-        {
+            && (!self.edge || slot.drained || !slot.hung_up && is_quiet(slot));
+        if keep && let Some((link, permit)) = slot.attempt.take_clean(&self.engine) {
             let socket = slot.socket.take();
             self.keep(socket, self.place_of(slot), link, permit, now);
         }
@@ -386,6 +387,10 @@ fn give_up(slot: &mut Slot, now: Duration) {
     }
 }
 
+fn is_quiet(slot: &Slot) -> bool {
+    slot.attempt.link.as_ref().is_some_and(|link| link.stream.is_quiet())
+}
+
 fn transmit(slot: &mut Slot, lent: &Lent<'_>, now: Duration) {
     let Some(link) = &mut slot.attempt.link else { return };
     let scratch = &mut *slot.lease;
@@ -412,7 +417,8 @@ fn receive(slot: &mut Slot, most: usize, now: Duration) {
         Ok(0) => scratch.exchange.handle_closed(now, Closed::End, 0),
         Ok(count) => {
             slot.inbound = 0..count;
-            slot.drained = count < most;
+            // An end that was told with the bytes is not told again.
+            slot.drained = count < most && !slot.hung_up;
         }
         Err(error) if error.kind() == ErrorKind::Interrupted => {}
         Err(error) if error.kind() == ErrorKind::WouldBlock => scratch.exchange.handle_nothing_received(),

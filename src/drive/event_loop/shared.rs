@@ -5,7 +5,7 @@
 //! client. An exchange that is given up leaves its id behind until its END_REQUEST has come.
 
 use super::sockets::Owner;
-use super::{BUDGET, EventLoop, Key, READABLE, Slot, WRITABLE};
+use super::{BUDGET, EventLoop, HANGUP, Key, READABLE, Slot, WRITABLE};
 use crate::connection::Event;
 use crate::drive::attempt::Join;
 use crate::drive::engine::Link;
@@ -61,6 +61,8 @@ pub(super) struct Shared {
     pub(super) due: Vec<usize>,
     /// Exchanges whose wait for a connection is over.
     pub(super) woken: Vec<Key>,
+    /// Sockets that had more than was received in a turn, and what was told of them.
+    pub(super) unread: Vec<(u64, u32)>,
 }
 
 impl Shared {
@@ -70,7 +72,7 @@ impl Shared {
 
     /// Whether something is to be done at the end of the turn.
     pub(super) fn is_due(&self) -> bool {
-        !self.due.is_empty() || !self.woken.is_empty()
+        !self.due.is_empty() || !self.woken.is_empty() || !self.unread.is_empty()
     }
 
     fn set_due(&mut self, at: usize) {
@@ -261,14 +263,16 @@ impl EventLoop {
         if events & WRITABLE != 0 {
             self.shared.borrow_mut().set_due(at);
         }
-        if events & READABLE == 0 {
+        if events & (READABLE | HANGUP) == 0 {
             return;
         }
         let mut buffer = self.buffer.take();
         if buffer.is_empty() {
             buffer = vec![0; RECEIVE].into_boxed_slice();
         }
-        for _ in 0..BUDGET {
+        let mut left = BUDGET;
+        while left > 0 {
+            left -= 1;
             let received = {
                 let mut shared = self.shared.borrow_mut();
                 let Some(link) = shared.link(at) else { break };
@@ -282,8 +286,12 @@ impl EventLoop {
                     break;
                 }
                 Ok(count) => {
-                    if !self.hand_out(at, &buffer[..count], now) || count < buffer.len() {
+                    let drained = count < buffer.len() && events & HANGUP == 0;
+                    if !self.hand_out(at, &buffer[..count], now) || drained {
                         break;
+                    }
+                    if left == 0 && self.edge {
+                        self.come_back(at, events);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -302,6 +310,14 @@ impl EventLoop {
         if link.exchanges.is_empty() {
             drop(shared);
             self.retire(at, clock::now());
+        }
+    }
+
+    /// Looks at a connection again in the next turn: its host does not tell again that it is ready.
+    fn come_back(&self, at: usize, events: u32) {
+        let mut shared = self.shared.borrow_mut();
+        if let Some(socket) = shared.link(at).map(|link| link.socket) {
+            shared.unread.push((socket, events & !WRITABLE));
         }
     }
 

@@ -98,6 +98,13 @@ impl Sockets {
         Some(place.fd)
     }
 
+    /// Notes an interest beside what there is already. The descriptor and the whole interest, if the host
+    /// has to be told.
+    pub fn add_interest(&mut self, handle: u64, interest: u32) -> Option<(RawFd, u32)> {
+        let whole = self.place(handle)?.interest | interest;
+        Some((self.set_interest(handle, whole)?, whole))
+    }
+
     /// Forgets a socket; it is closed next. The descriptor, if the host watches it.
     pub fn remove(&mut self, handle: u64) -> Option<RawFd> {
         let place = self.place(handle)?;

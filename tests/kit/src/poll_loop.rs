@@ -1,15 +1,16 @@
-//! An event loop of poll(2) as a host of fcgate's: it watches what it is asked to, and counts.
+//! An event loop of poll(2), or an edge-triggered one of epoll, as a host of fcgate's: it watches what it is asked
+//! to, and counts.
 #![allow(unsafe_code)]
 
 use fcgate::cgi::ResponseHead;
-use fcgate::drive::event_loop::{EventLoop, Events, Hooks, Key, READABLE, WRITABLE};
+use fcgate::drive::event_loop::{EventLoop, Events, HANGUP, Hooks, Key, READABLE, WRITABLE};
 use fcgate::drive::{Level, Request, StartError};
 use fcgate::exchange::{Cause, Exchange};
 use fcgate::gateway::Gateway;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,33 @@ struct Watch {
     sockets: RefCell<BTreeMap<u64, (RawFd, u32)>>,
     calls: Cell<usize>,
     timer: Cell<Option<Instant>>,
+    /// For a loop that is edge-triggered.
+    epoll: Option<OwnedFd>,
+}
+
+impl Watch {
+    /// Has the kernel watch a socket, told once of each readiness that comes about.
+    fn control(&self, socket: u64, fd: RawFd, before: u32, interest: u32) {
+        let Some(epoll) = &self.epoll else { return };
+        assert_eq!(
+            before & !interest & if interest == 0 { 0 } else { u32::MAX },
+            0,
+            "an interest was taken back"
+        );
+        let operation = match (before, interest) {
+            (_, 0) => libc::EPOLL_CTL_DEL,
+            (0, _) => libc::EPOLL_CTL_ADD,
+            _ => libc::EPOLL_CTL_MOD,
+        };
+        let kinds = [(READABLE, libc::EPOLLIN), (WRITABLE, libc::EPOLLOUT)];
+        let wanted =
+            kinds.iter().filter(|(kind, _)| interest & kind != 0).fold(0, |all, (_, event)| all | event);
+        let mut event =
+            libc::epoll_event { events: (wanted | libc::EPOLLET | libc::EPOLLRDHUP) as u32, u64: socket };
+        // SAFETY: both descriptors are open and the event lives as long as the call.
+        let result = unsafe { libc::epoll_ctl(epoll.as_raw_fd(), operation, fd, &mut event) };
+        assert_eq!(result, 0, "epoll_ctl: {}", std::io::Error::last_os_error());
+    }
 }
 
 struct Host(Rc<Watch>);
@@ -29,6 +57,8 @@ impl Hooks for Host {
     fn watch(&self, socket: u64, fd: RawFd, interest: u32) {
         self.0.calls.set(self.0.calls.get() + 1);
         let mut sockets = self.0.sockets.borrow_mut();
+        let before = sockets.get(&socket).map_or(0, |(_, interest)| *interest);
+        self.0.control(socket, fd, before, interest);
         if interest != 0 {
             sockets.insert(socket, (fd, interest));
             return;
@@ -40,6 +70,10 @@ impl Hooks for Host {
             "a socket was closed before its watch ended"
         );
         assert!(sockets.remove(&socket).is_some(), "a socket that is not watched is not watched any more");
+    }
+
+    fn is_edge_triggered(&self) -> bool {
+        self.0.epoll.is_some()
     }
 
     fn timer(&self, after: Option<Duration>) {
@@ -132,7 +166,22 @@ pub struct PollLoop {
 impl PollLoop {
     /// A loop with nothing in it.
     pub fn new(gateway: &Gateway) -> Self {
-        let watch = Rc::<Watch>::default();
+        Self::on(gateway, Watch::default())
+    }
+
+    /// The same, edge-triggered: each readiness is told once.
+    pub fn edge_triggered(gateway: &Gateway) -> Self {
+        // SAFETY: a plain call; the result is checked before it is owned.
+        let epoll = unsafe {
+            let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+            assert!(fd >= 0, "epoll_create1: {}", std::io::Error::last_os_error());
+            OwnedFd::from_raw_fd(fd)
+        };
+        Self::on(gateway, Watch { epoll: Some(epoll), ..Watch::default() })
+    }
+
+    fn on(gateway: &Gateway, watch: Watch) -> Self {
+        let watch = Rc::new(watch);
         let own =
             EventLoop::new(gateway.engine().clone(), Box::new(Host(Rc::clone(&watch)))).expect("a loop");
         Self { own, watch }
@@ -177,6 +226,34 @@ impl PollLoop {
 
     /// Waits for readiness or the timer, for so long at the most, and tells the loop.
     pub fn turn(&self, most: Duration) {
+        let timer = self.watch.timer.get().map_or(most, |at| at.saturating_duration_since(Instant::now()));
+        let milliseconds = timer.min(most).as_millis().min(1000) as i32 + 1;
+        match &self.watch.epoll {
+            Some(epoll) => self.wait_for_edges(epoll.as_raw_fd(), milliseconds),
+            None => self.poll(milliseconds),
+        }
+        if self.watch.timer.get().is_some_and(|at| at <= Instant::now()) {
+            self.watch.timer.set(None);
+            self.own.expire();
+        }
+    }
+
+    fn wait_for_edges(&self, epoll: RawFd, milliseconds: i32) {
+        let mut told = [libc::epoll_event { events: 0, u64: 0 }; 16];
+        // SAFETY: as many entries as are told, which live as long as the call.
+        let count = unsafe { libc::epoll_wait(epoll, told.as_mut_ptr(), told.len() as i32, milliseconds) };
+        for event in told.iter().take(count.max(0) as usize) {
+            let (events, socket) = (event.events as i32, event.u64);
+            let is_one_of = |kinds: i32, means: u32| if events & kinds != 0 { means } else { 0 };
+            let over = libc::EPOLLHUP | libc::EPOLLERR;
+            let told = is_one_of(libc::EPOLLIN | libc::EPOLLRDHUP | over, READABLE)
+                | is_one_of(libc::EPOLLOUT | over, WRITABLE)
+                | is_one_of(libc::EPOLLRDHUP | over, HANGUP);
+            self.own.ready(socket, told);
+        }
+    }
+
+    fn poll(&self, milliseconds: i32) {
         let sockets: Vec<(u64, (RawFd, u32))> =
             self.watch.sockets.borrow().iter().map(|(socket, what)| (*socket, *what)).collect();
         let events = |interest: u32| {
@@ -187,8 +264,6 @@ impl PollLoop {
             .iter()
             .map(|(_, (fd, interest))| libc::pollfd { fd: *fd, events: events(*interest), revents: 0 })
             .collect();
-        let timer = self.watch.timer.get().map_or(most, |at| at.saturating_duration_since(Instant::now()));
-        let milliseconds = timer.min(most).as_millis().min(1000) as i32 + 1;
         // SAFETY: as many entries as are told, which live as long as the call.
         unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, milliseconds) };
         for ((socket, _), polled) in sockets.iter().zip(&polled) {
@@ -197,10 +272,6 @@ impl PollLoop {
             if readable | writable != 0 {
                 self.own.ready(*socket, readable | writable);
             }
-        }
-        if self.watch.timer.get().is_some_and(|at| at <= Instant::now()) {
-            self.watch.timer.set(None);
-            self.own.expire();
         }
     }
 
