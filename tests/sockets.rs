@@ -5,7 +5,7 @@ mod host;
 use fcgate::drive::{Fact, Request, forward};
 use fcgate::exchange::Cause;
 use fcgate::gateway::Gateway;
-use fcgate_kit::{Application, PollLoop, Reply};
+use fcgate_kit::{Apache, Application, Lighttpd, Mpm, PollLoop, Reply};
 use host::{Keep, gateway};
 
 fn request() -> Request {
@@ -68,4 +68,37 @@ fn silent_connections_are_probed() {
         assert_eq!(gateway.engine().pools()[0].idle(), 1);
         assert_eq!(timers(&tcp.address()), [timer], "tcp_keepalive={setting}");
     }
+}
+
+/// The same words on a pool's line in the other servers: the application sees the address, the kernel
+/// probes what is kept, and a route's bound of attempts holds.
+#[test]
+fn apache_and_lighttpd_take_the_same_words() {
+    let tcp = Application::tcp().reply(Reply::page(200, "hello")).start();
+    let address = tcp.address();
+    let pool = format!("{address} bind=127.0.0.2 tcp_keepalive=on max_connections=1");
+    let apache = Apache::with(Mpm::Event)
+        .config(format!(
+            "FcgateBalancer php {pool}\nFcgateBalancer gone unix:/no/such.sock\nFcgateMap .php php"
+        ))
+        .config("<Location /gone>\nSetHandler fcgate:gone\nFcgatePreset plain\nFcgateRetry off\n</Location>")
+        .file("x.php", "")
+        .start();
+    apache.client().get("/x.php").expect(200);
+    assert_eq!(timers(&address), ["02"]);
+    apache.client().get("/gone").expect(502);
+    drop(apache);
+    tcp.wait_for_open_connections(0);
+    let lighttpd = Lighttpd::builder()
+        .config(format!("fcgate.balancers = ( \"php\" => \"{pool}\", \"gone\" => \"unix:/no/such.sock\" )"))
+        .config("fcgate.map = ( \".php\" => \"php\", \"/gone\" => \"gone\" )")
+        .config("$HTTP[\"url\"] =^ \"/gone\" { fcgate.max_tries = 1\nfcgate.preset = \"plain\" }")
+        .file("x.php", "")
+        .start();
+    lighttpd.client().get("/x.php").expect(200);
+    assert_eq!(timers(&address), ["02"]);
+    lighttpd.client().get("/gone").expect(502);
+    let sources = tcp.requests().iter().map(|one| one.peer.unwrap().ip().to_string()).collect::<Vec<_>>();
+    assert_eq!(sources, ["127.0.0.2", "127.0.0.2"]);
+    tcp.assert_no_violations();
 }
