@@ -70,6 +70,8 @@ pub struct Exchange {
     send_blocked: bool,
     send_dead: bool,
     receive_blocked: bool,
+    /// It was told that there is something to receive, and has not yet received all of it.
+    is_readable: bool,
     has_waited: bool,
     body_pending: bool,
     paused: bool,
@@ -127,6 +129,7 @@ impl Exchange {
         self.send_blocked = false;
         self.send_dead = false;
         self.receive_blocked = false;
+        self.is_readable = false;
         self.has_waited = false;
         self.body_pending = false;
         self.response_byte = false;
@@ -413,10 +416,10 @@ impl Exchange {
         }
     }
 
-    /// The socket takes nothing now.
+    /// The socket takes nothing now. What there is to receive, if anything, may not be told again.
     pub fn handle_send_blocked(&mut self) {
         self.send_blocked = true;
-        self.receive_blocked = true;
+        self.receive_blocked = !self.is_readable;
     }
 
     /// Sending failed: the application closed its end. What it sent before may still be read.
@@ -440,6 +443,7 @@ impl Exchange {
             Step::Flow => {
                 if readable {
                     self.receive_blocked = false;
+                    self.is_readable = true;
                 }
                 if writable {
                     self.send_blocked = false;
@@ -451,6 +455,7 @@ impl Exchange {
 
     /// There was nothing to receive.
     pub fn handle_nothing_received(&mut self) {
+        self.is_readable = false;
         self.receive_blocked = true;
         self.has_waited = true;
     }

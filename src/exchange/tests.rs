@@ -353,6 +353,31 @@ fn a_body_that_may_not_be_is_thrown_away() {
     assert!(world.response.is_empty() && !world.kept());
 }
 
+/// A2: what the application has answered while the request is being sent is received though sending goes on
+/// and fills the socket again: nobody may tell of it a second time.
+#[test]
+fn what_is_readable_is_received_while_sending() {
+    let mut world = World::with_body(&[1; 100_000], |_| {});
+    world.connect();
+    let block = |world: &mut World| loop {
+        match world.exchange.poll_action(world.now) {
+            Action::Transmit => world.exchange.handle_sent(world.now, 0, &mut world.connection),
+            Action::Body => {
+                world.body_at += world.exchange.handle_body(world.now, 100_000 - world.body_at);
+            }
+            action => return action,
+        }
+    };
+    assert!(matches!(block(&mut world), Action::Wait(wait) if wait.readable && wait.writable));
+    world.exchange.handle_ready(true, true);
+    assert_eq!(block(&mut world), Action::Receive { may_block: false });
+    world.exchange.handle_nothing_received();
+    assert!(matches!(block(&mut world), Action::Wait(_)));
+    // Nothing to receive is not asked for either.
+    world.exchange.handle_ready(false, true);
+    assert!(matches!(block(&mut world), Action::Wait(_)));
+}
+
 /// F1: the window of a restart bounds a request's attempts, and so do their number and their time where
 /// the route says so.
 #[test]
