@@ -492,6 +492,11 @@
 #define FCGATE_UNDERSCORES 22
 
 /*
+ fcgate_request_bind: the address may be another machine's (Linux, with the privilege CAP_NET_RAW).
+ */
+#define FCGATE_BIND_TRANSPARENT 1
+
+/*
  A length that is not known beforehand.
  */
 #define FCGATE_LENGTH_UNKNOWN UINT64_MAX
@@ -1439,6 +1444,21 @@ int32_t fcgate_request_body_fd(fcgate_request *request,
                                int32_t fd,
                                uint64_t offset,
                                uint64_t length);
+
+/*
+ Has the request's TCP connection come from this address, `192.0.2.1` or `192.0.2.1:7000`, in place of what
+ the pool's settings say. It gets a connection of its own, which serves no other. `flags` is 0 or
+ FCGATE_BIND_TRANSPARENT.
+
+ Errors: FCGATE_E_ARGUMENT for other flags and for what is no IP address.
+
+ # Safety
+ `request` is NULL or a request that nobody else uses during the call; `address` points to `length` bytes.
+ */
+int32_t fcgate_request_bind(fcgate_request *request,
+                            const char *address,
+                            size_t length,
+                            uint32_t flags);
 
 /*
  Announces a body that comes piece by piece: by the body callback (level A) or by writing

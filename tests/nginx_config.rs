@@ -84,7 +84,7 @@ fn wrong_lines_are_named() {
         (location("fcgate_store on;"), "fcgate_store", "stores no responses"),
         (location("fcgate_limit_rate 5k;"), "fcgate_limit", "nginx's own limit_rate"),
         (location("fcgate_bind localhost;"), "fcgate_bind", "an IP address of this machine"),
-        (location("fcgate_bind $remote_addr transparent;"), "fcgate_bind", "takes no variable"),
+        (location("fcgate_bind 127.0.0.1;\nfcgate_bind off;"), "fcgate_bind off", "is duplicate"),
         (location("fcgate_bind 127.0.0.1 opaque;"), "fcgate_bind", "takes transparent or nothing"),
         (location("fcgate_socket_keepalive maybe;"), "fcgate_socket", "tcp_keepalive=maybe"),
         (location("fcgate_next_upstream off error;"), "fcgate_next", "takes off alone"),

@@ -48,6 +48,47 @@ fn connections_come_from_the_address_that_is_set() {
     assert!(!right && said.contains("one is IPv4, the other IPv6"), "{said}");
 }
 
+/// fcgate_bind with a variable: each request has a connection of its own from there, though others are kept
+/// in between; no address leaves it to the pool, and what is none is said.
+#[test]
+fn an_address_may_differ_from_request_to_request() {
+    let application = application();
+    let pass = format!("fcgate_pass {};", application.address());
+    let nginx = Nginx::builder()
+        .http("map $arg_from $from { two 127.0.0.2; three 127.0.0.3:0; none \"\"; wrong localhost; default $arg_from; }")
+        .server("fcgate_preset plain;\nfcgate_max_connections 1;")
+        .server("fcgate_bind $from;")
+        .server(format!("location / {{ {pass} }}"))
+        .server(format!("location /own {{ fcgate_bind 127.0.0.9; {pass} location /own/off {{ fcgate_bind off; {pass} }} }}"))
+        .server(format!("location /balancer {{ fcgate_pass php; }}"))
+        .http(format!("fcgate_pool php {} bind=127.0.0.8;", application.address()))
+        .start();
+    let mut client = nginx.client();
+    for (target, expected) in [
+        ("/?from=none", "127.0.0.1"),
+        ("/?from=two", "127.0.0.2"),
+        ("/?from=three", "127.0.0.3"),
+        ("/?from=127.0.0.4", "127.0.0.4"),
+        ("/?from=none", "127.0.0.1"),
+        ("/?from=wrong", "127.0.0.1"),
+        ("/own?from=two", "127.0.0.9"),
+        ("/own/off?from=two", "127.0.0.1"),
+        ("/balancer?from=two", "127.0.0.2"),
+        ("/balancer?from=none", "127.0.0.8"),
+    ] {
+        client.get(target).expect(200);
+        assert_eq!(source(&application), expected, "{target}");
+        let own = !target.ends_with("none") && !target.ends_with("wrong") && !target.starts_with("/own");
+        assert_eq!(
+            application.requests().pop().unwrap().keep_conn,
+            !own && !target.starts_with("/balancer"),
+            "{target}"
+        );
+    }
+    nginx.wait_for_log(&["[error]", "fcgate_bind: \"localhost\" is no address", "client: "]);
+    application.assert_no_violations();
+}
+
 /// `transparent`: a worker that is not root comes from another machine's address, because nginx leaves it
 /// the privilege. Without the word it can't, and the line of the log says so.
 #[test]

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 /// Directives with a value that nginx itself takes, where they stand in a location; and what fcgate says of
 /// it, or nothing.
-const LINES: [(&str, &str); 54] = [
+const LINES: [(&str, &str); 55] = [
     ("fastcgi_bind 127.0.0.2", ""),
     ("fastcgi_bind 127.0.0.2 transparent", ""),
+    ("fastcgi_bind $remote_addr transparent", ""),
     ("fastcgi_buffer_size 8k", ""),
     ("fastcgi_buffering off", ""),
     ("fastcgi_buffers 16 16k", ""),

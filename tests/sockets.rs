@@ -2,7 +2,7 @@
 
 mod host;
 
-use fcgate::drive::{Fact, Request, forward};
+use fcgate::drive::{Fact, Request, Source, forward};
 use fcgate::exchange::Cause;
 use fcgate::gateway::Gateway;
 use fcgate_kit::{Apache, Application, Lighttpd, Mpm, PollLoop, Reply};
@@ -46,6 +46,49 @@ fn connections_come_from_the_address_of_the_pool() {
     let unix = Application::unix().reply(Reply::page(200, "hello")).start();
     assert_eq!(ask(&gateway(&format!("{} bind=127.0.0.2", unix.address()))), [None; 2]);
     tcp.assert_no_violations();
+}
+
+/// A request with a source of its own has a connection of its own, by either drive, also where others share
+/// one or are kept.
+#[test]
+fn a_request_may_have_its_own_source() {
+    for setting in ["multiplex=off", "multiplex=on"] {
+        let tcp = Application::tcp().reply(Reply::page(200, "hello")).start();
+        let gateway = gateway(&format!("{} max_connections=2 {setting}", tcp.address()));
+        let own = PollLoop::new(&gateway);
+        let with_source = || {
+            let source = Source { address: "127.0.0.6:0".parse().unwrap(), transparent: false };
+            let mut request = request();
+            request.source = Some(source);
+            request
+        };
+        for request in [request(), with_source(), request(), with_source()] {
+            assert_eq!(own.finish(request).cause.get(), None);
+        }
+        let engine = gateway.engine();
+        assert_eq!(engine.pools()[0].idle(), 1);
+        let route = engine.route(0).unwrap();
+        let over = forward(engine, route, &mut with_source(), &mut Keep::default()).unwrap();
+        assert!(over.scratch.exchange.failure().is_none());
+        let seen: Vec<_> = tcp
+            .requests()
+            .iter()
+            .map(|one| (one.connection, one.peer.unwrap().ip().to_string(), one.keep_conn))
+            .collect();
+        let (usual, other) = ("127.0.0.1".to_owned(), "127.0.0.6".to_owned());
+        assert_eq!(
+            seen,
+            [
+                (0, usual.clone(), true),
+                (1, other.clone(), false),
+                (0, usual, true),
+                (2, other.clone(), false),
+                (3, other, false)
+            ],
+            "{setting}"
+        );
+        tcp.assert_no_violations();
+    }
 }
 
 /// F1: an address that is not this machine's fails the attempt as an application does that is not there.

@@ -103,6 +103,9 @@ char *ngx_http_fcgate_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (!inner->hidden) {
         inner->hidden = outer->hidden;
     }
+    if (!inner->bind) {
+        inner->bind = outer->bind;
+    }
     if (!inner->passed) {
         inner->passed = outer->passed;
     }

@@ -253,16 +253,35 @@ static char *set_renamed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                                : set_on_level(cf, conf, setting->name, value);
 }
 
+/* What differs from request to request: each then has a connection of its own. */
+static char *bind_requests(ngx_conf_t *cf, ngx_http_fcgate_loc_conf_t *lcf, ngx_str_t *value, ngx_uint_t transparent)
+{
+    ngx_http_compile_complex_value_t compiled = {0};
+
+    lcf->bind = ngx_pcalloc(cf->pool, sizeof *lcf->bind);
+    compiled.cf = cf;
+    compiled.value = value;
+    compiled.complex_value = &lcf->bind->address;
+    if (!lcf->bind || ngx_http_compile_complex_value(&compiled) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+    lcf->bind->is_set = 1;
+    lcf->bind->transparent = transparent & 1;
+    return NGX_CONF_OK;
+}
+
 /* fcgate_bind ADDRESS [transparent] | off */
 static char *set_bind(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    static ngx_http_fcgate_bind_t none;
+    ngx_http_fcgate_loc_conf_t *lcf = conf;
     ngx_str_t *words = cf->args->elts;
     ngx_uint_t transparent = cf->args->nelts == 3;
     char *wrong;
 
     (void) cmd;
-    if (ngx_http_script_variables_count(&words[1]) > 0) {
-        return "takes no variable: a connection may serve one client's request after another's";
+    if (lcf->bind) {
+        return "is duplicate";
     }
     if (transparent && ngx_strcmp(words[2].data, "transparent")) {
         return "takes transparent or nothing behind the address";
@@ -270,6 +289,10 @@ static char *set_bind(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (transparent) {
         ngx_http_fcgate_keep_privilege(cf);
     }
+    if (ngx_http_script_variables_count(&words[1]) > 0) {
+        return bind_requests(cf, lcf, &words[1], transparent);
+    }
+    lcf->bind = &none;
     wrong = set_for_addresses(cf, conf, "bind", (const char *) words[1].data);
     return wrong == NGX_CONF_OK ? set_for_addresses(cf, conf, "bind_transparent", transparent ? "on" : "off") : wrong;
 }

@@ -91,6 +91,13 @@ typedef struct {
 #define NGX_HTTP_FCGATE_ACCEL_CHARSET    0x10
 #define NGX_HTTP_FCGATE_ACCEL_NONE       0x80000000
 
+/* A fcgate_bind; one without variables is a setting of pools, and only ends what an outer level has. */
+typedef struct {
+    ngx_http_complex_value_t address;
+    unsigned                 is_set:1;
+    unsigned                 transparent:1;
+} ngx_http_fcgate_bind_t;
+
 typedef struct {
     fcgate_route            *own;           /* this level's settings, or NULL */
     ngx_array_t             *levels;        /* of const fcgate_route *, the outermost first; or NULL */
@@ -98,6 +105,7 @@ typedef struct {
     ngx_array_t             *pool_settings; /* of ngx_http_fcgate_pool_setting_t, the outermost first; or NULL */
     ngx_array_t             *hidden;        /* of ngx_str_t: fields that the client does not get; or NULL */
     ngx_array_t             *passed;        /* of ngx_str_t: fields that it gets all the same; or NULL */
+    ngx_http_fcgate_bind_t  *bind;          /* where connections come from, or NULL */
     ngx_str_t                index;
 #if (NGX_PCRE)
     ngx_regex_t             *split;

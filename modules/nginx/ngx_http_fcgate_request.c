@@ -163,6 +163,27 @@ static ngx_int_t redirect(ngx_http_request_t *r, fcgate_request *request)
     return NGX_OK;
 }
 
+/* As nginx takes it: without an address, or with one that is none, the system chooses. */
+static ngx_int_t source(ngx_http_request_t *r, fcgate_request *request)
+{
+    const ngx_http_fcgate_loc_conf_t *lcf = ngx_http_get_module_loc_conf(r, ngx_http_fcgate_module);
+    ngx_str_t address;
+
+    if (!lcf->bind || !lcf->bind->is_set) {
+        return NGX_OK;
+    }
+    if (ngx_http_complex_value(r, &lcf->bind->address, &address) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (address.len > 0
+        && fcgate_request_bind(request, (const char *) address.data, address.len,
+                               lcf->bind->transparent ? FCGATE_BIND_TRANSPARENT : 0) != FCGATE_OK)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "fcgate_bind: \"%V\" is no address to come from", &address);
+    }
+    return NGX_OK;
+}
+
 /* ---- paths ---- */
 
 ngx_int_t ngx_http_fcgate_split(ngx_http_request_t *r, ngx_str_t *script, ngx_str_t *path_info)
@@ -342,6 +363,7 @@ ngx_int_t ngx_http_fcgate_describe(ngx_http_request_t *r, fcgate_request *reques
     }
     rc = redirect(r, request);
     rc = rc == NGX_OK ? user(r, request) : rc;
+    rc = rc == NGX_OK ? source(r, request) : rc;
     rc = rc == NGX_OK ? addresses(r, request) : rc;
     rc = rc == NGX_OK ? document_root(r, request) : rc;
     rc = rc == NGX_OK ? paths(r, request) : rc;

@@ -3,7 +3,8 @@
 
 use super::boundary::{bytes, exclusive, guard, hand_out, release};
 use super::error::{FCGATE_E_ARGUMENT, FCGATE_E_PANIC, FCGATE_OK};
-use crate::drive::{Body, Fact, Request};
+use crate::drive::{Body, Fact, Request, Source};
+use crate::os::address::source_address;
 use crate::os::file::FileSlice;
 use crate::protocol::Role;
 use std::ffi::{c_char, c_void};
@@ -90,6 +91,9 @@ const _: () = {
     assert!(FCGATE_PREFIX == Fact::Prefix as u32);
     assert!(FCGATE_UNDERSCORES == Fact::Underscores as u32);
 };
+
+/// fcgate_request_bind: the address may be another machine's (Linux, with the privilege CAP_NET_RAW).
+pub const FCGATE_BIND_TRANSPARENT: u32 = 1;
 
 /// A length that is not known beforehand.
 pub const FCGATE_LENGTH_UNKNOWN: u64 = u64::MAX;
@@ -303,6 +307,31 @@ pub unsafe extern "C" fn fcgate_request_body_fd(
     unsafe { change(request, |request| request.body = Body::File(FileSlice::new(fd, offset, length))) }
 }
 
+/// Has the request's TCP connection come from this address, `192.0.2.1` or `192.0.2.1:7000`, in place of what
+/// the pool's settings say. It gets a connection of its own, which serves no other. `flags` is 0 or
+/// FCGATE_BIND_TRANSPARENT.
+///
+/// Errors: FCGATE_E_ARGUMENT for other flags and for what is no IP address.
+///
+/// # Safety
+/// `request` is NULL or a request that nobody else uses during the call; `address` points to `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_request_bind(
+    request: *mut fcgate_request,
+    address: *const c_char,
+    length: usize,
+    flags: u32,
+) -> i32 {
+    // SAFETY: as this function's contract says.
+    let text = unsafe { bytes(address.cast(), length) }.and_then(|text| std::str::from_utf8(text).ok());
+    let (Some(address), 0) = (text.and_then(source_address), flags & !FCGATE_BIND_TRANSPARENT) else {
+        return FCGATE_E_ARGUMENT;
+    };
+    let transparent = flags & FCGATE_BIND_TRANSPARENT != 0;
+    // SAFETY: as this function's contract says.
+    unsafe { change(request, |request| request.source = Some(Source { address, transparent })) }
+}
+
 /// Announces a body that comes piece by piece: by the body callback (level A) or by writing
 /// (levels B and C). FCGATE_LENGTH_UNKNOWN where its length is not known: then it is taken whole
 /// before the application is asked, because FastCGI applications need its length.
@@ -319,6 +348,30 @@ pub unsafe extern "C" fn fcgate_request_body_length(request: *mut fcgate_request
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where a connection is to come from is an IP address, and is forgotten with the rest.
+    #[test]
+    fn a_source_is_an_address() {
+        let request = fcgate_request_new();
+        let bind = |text: &[u8], flags| {
+            // SAFETY: the pointers are valid for the call.
+            unsafe { fcgate_request_bind(request, text.as_ptr().cast(), text.len(), flags) }
+        };
+        for text in [&b"localhost"[..], b"", b"\xff", b"127.0.0.1:x"] {
+            assert_eq!(bind(text, 0), FCGATE_E_ARGUMENT);
+        }
+        assert_eq!(bind(b"127.0.0.2", 2), FCGATE_E_ARGUMENT);
+        // SAFETY: the request is ours.
+        unsafe {
+            assert_eq!((*request).request.source, None);
+            assert_eq!(bind(b"[::1]:7", FCGATE_BIND_TRANSPARENT), FCGATE_OK);
+            let source = Source { address: "[::1]:7".parse().unwrap(), transparent: true };
+            assert_eq!((*request).request.source, Some(source));
+            fcgate_request_clear(request);
+            assert_eq!((*request).request.source, None);
+            fcgate_request_free(request);
+        }
+    }
 
     /// What C hands in is copied: it may be gone when the request is used.
     #[test]

@@ -9,9 +9,10 @@ use super::setting::{Field, Setting, Target};
 use super::suggest::nearest;
 use crate::balancer::{BalancerSettings, Method};
 use crate::cgi::{Onoff, Preset};
+use crate::os::address::source_address;
 use crate::pool::{KeepConn, PoolSettings};
 use Field::{Choice, Count, Flag, Pair, Path, Size, Text, Time};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The shortest time that is a time: what a timeout of 0 would mean, nobody could tell.
@@ -533,9 +534,7 @@ fn source(text: &str) -> Option<Option<SocketAddr>> {
     if text.is_empty() || text.eq_ignore_ascii_case("off") {
         return Some(None);
     }
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let alone = || bare.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 0));
-    alone().or_else(|| text.parse().ok()).map(Some)
+    source_address(text).map(Some)
 }
 
 fn is_source(text: &str) -> Result<(), &'static str> {

@@ -1,12 +1,13 @@
 //! What one attempt holds of a pool: its place in the queue, its permit, its connection. Both
 //! drives get and give back through here, so that no permit is ever lost.
 
+use super::dial::Source;
 use super::engine::{Engine, Link};
 use crate::balancer::Choice;
 use crate::exchange::Exchange;
 use crate::os::clock::milliseconds;
 use crate::os::socket::Stream;
-use crate::pool::{Checkout, Grant, Permit, Waiter};
+use crate::pool::{Checkout, Grant, Permit, Pool, Waiter};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ pub struct Attempt {
     pub member: u32,
     /// The connection.
     pub link: Option<Box<Link>>,
+    /// Where its connection is to come from, if the request says so: then it serves no other.
+    pub source: Option<Source>,
     permit: Option<Permit>,
     waiter: Option<Arc<Waiter<Grant<Link>>>>,
     queued: bool,
@@ -81,11 +84,12 @@ pub struct Attempt {
 
 impl Attempt {
     /// Holds nothing yet.
-    pub fn new(balancer: usize) -> Self {
+    pub fn new(balancer: usize, source: Option<Source>) -> Self {
         Self {
             balancer,
             member: 0,
             link: None,
+            source,
             permit: None,
             waiter: None,
             queued: false,
@@ -105,6 +109,7 @@ impl Attempt {
         own: &mut dyn OwnIdle,
         make_waiter: impl FnOnce() -> Arc<Waiter<Grant<Link>>>,
     ) -> Got {
+        let reuse = reuse && self.source.is_none();
         self.reuse = reuse;
         let mut first_busy = None;
         let mut passed_over = None;
@@ -128,7 +133,7 @@ impl Attempt {
             };
             let pool = engine.pool(self.balancer, member);
             let place = engine.place(self.balancer, member);
-            if !trial && pool.multiplexes() {
+            if !trial && self.may_share(pool) {
                 match own.join(place, member, exchange) {
                     Join::No => {}
                     Join::Soon => {
@@ -187,6 +192,11 @@ impl Attempt {
         self.take_grant(engine, exchange, now)
     }
 
+    /// Whether it may share a connection of this pool.
+    pub fn may_share(&self, pool: &Pool<Link>) -> bool {
+        self.source.is_none() && pool.multiplexes()
+    }
+
     /// Takes what the queue granted, if it did.
     pub fn take_grant(&mut self, engine: &Engine, exchange: &mut Exchange, now: Duration) -> Got {
         match self.waiter.as_ref().filter(|_| self.queued).and_then(|waiter| waiter.take()) {
@@ -236,7 +246,7 @@ impl Attempt {
         pool.counters().connects.add(1);
         self.trial = false;
         let mut link = Box::new(Link::new(stream, now));
-        let keep = link.may_keep(pool.settings(), now);
+        let keep = self.source.is_none() && link.may_keep(pool.settings(), now);
         exchange.handle_connected(now, &mut link.connection, keep);
         self.link = Some(link);
     }
@@ -259,9 +269,9 @@ impl Attempt {
         Some((self.link.take()?, self.permit.take()?))
     }
 
-    /// The connection with its permit if it is clean.
+    /// The connection with its permit if it is clean and may serve others.
     pub fn take_clean(&mut self, engine: &Engine) -> Option<(Box<Link>, Permit)> {
-        self.link.as_ref().filter(|link| link.connection.is_clean())?;
+        self.link.as_ref().filter(|link| self.source.is_none() && link.connection.is_clean())?;
         let (link, permit) = (self.link.take()?, self.permit.take()?);
         engine.pool(self.balancer, self.member).counters().ended.add(1);
         Some((link, permit))

@@ -95,7 +95,7 @@ impl Blocking {
     /// [`Progress::Pause`], which costs a system call for each.
     pub(super) fn new(
         engine: Arc<Engine>,
-        balancer: usize,
+        attempt: Attempt,
         scratch: Lease,
         request_body: Vec<u8>,
         now: Duration,
@@ -105,7 +105,7 @@ impl Blocking {
             engine,
             scratch,
             request_body,
-            attempt: Attempt::new(balancer),
+            attempt,
             connecting: None,
             address: 0,
             parker: None,
@@ -265,7 +265,7 @@ impl Blocking {
                     return self.scratch.exchange.handle_out_of_resources(self.now, errno);
                 }
             };
-            if !begun && let Err(error) = prepare(&stream, address, pool.settings()) {
+            if !begun && let Err(error) = prepare(&stream, address, pool.settings(), self.attempt.source) {
                 errno = error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL);
                 self.address += 1;
                 continue;

@@ -1,5 +1,6 @@
 //! Level A: one blocking call that takes the request's body from the host and gives it the response.
 
+use super::attempt::Attempt;
 use super::blocking::{Blocking, Client, Progress};
 use super::engine::Engine;
 use super::held::Held;
@@ -74,7 +75,8 @@ pub fn forward(
     };
     let body = request.lend_body();
     let wants_pauses = host.wants_flush() && settings.flush != Flush::Off;
-    let mut exchange = Blocking::new(Arc::clone(engine), route.balancer, lease, body, now, wants_pauses);
+    let attempt = Attempt::new(route.balancer, request.source);
+    let mut exchange = Blocking::new(Arc::clone(engine), attempt, lease, body, now, wants_pauses);
     run(&mut exchange, host, route, request);
     request.take_back_body(exchange.return_body());
     let script = || start::script(&exchange.scratch, start::target(request));

@@ -20,6 +20,7 @@ pub mod values;
 
 pub use blocking::{Blocking, Client, NoClient, Progress};
 pub use body::Body;
+pub use dial::Source;
 pub use engine::{Engine, Link};
 pub use forward::{GiveUp, Host, forward};
 pub use log::{Level, Log, Sink};

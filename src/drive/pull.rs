@@ -1,6 +1,7 @@
 //! Level B: a blocking exchange that the host pulls. While the host writes, early bytes of the
 //! response are kept aside, so that an application that answers while it reads is no deadlock.
 
+use super::attempt::Attempt;
 use super::blocking::{Blocking, NoClient, Progress};
 use super::engine::Engine;
 use super::forward::{log_stderr, report_end, report_start};
@@ -92,7 +93,8 @@ impl Pull {
         )?;
         let body = self.request.lend_body();
         let engine = Arc::clone(&self.engine);
-        let exchange = Blocking::new(engine, self.route.balancer, lease, body, now, false);
+        let attempt = Attempt::new(self.route.balancer, self.request.source);
+        let exchange = Blocking::new(engine, attempt, lease, body, now, false);
         self.state = State::Running(Box::new(exchange));
         Ok(())
     }

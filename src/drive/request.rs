@@ -2,6 +2,7 @@
 //! Everything is copied into one arena that is kept from request to request.
 
 use super::body::Body;
+use super::dial::Source;
 use crate::cgi::{Facts, PairList};
 use crate::protocol::Role;
 use std::ops::Range;
@@ -115,6 +116,9 @@ pub struct Request {
     pub role: Role,
     /// The body.
     pub body: Body,
+    /// Where its connection is to come from, in place of what the pool's settings say; it then has one of
+    /// its own.
+    pub source: Option<Source>,
     arena: Vec<u8>,
     facts: [Option<Range<usize>>; Fact::ALL.len()],
     headers: Vec<Pair>,
@@ -128,6 +132,7 @@ impl Request {
     pub fn clear(&mut self) {
         self.role = Role::Responder;
         self.body = Body::None;
+        self.source = None;
         self.arena.clear();
         self.facts = Default::default();
         self.headers.clear();

@@ -41,7 +41,7 @@ fn connect(engine: &Engine, pool: &Pool<Link>, until: Duration) -> io::Result<St
     let mut last = io::Error::from(ErrorKind::NotFound);
     for address in engine.addresses(pool, clock::now())?.iter() {
         let stream = Stream::new(address, Mode::NonBlocking)?;
-        if let Err(error) = prepare(&stream, address, pool.settings()) {
+        if let Err(error) = prepare(&stream, address, pool.settings(), None) {
             last = error;
             continue;
         }

@@ -138,6 +138,12 @@ fn parse_host_port(text: &str, rest: &str) -> Result<Address, AddressError> {
     Ok(Address::Name { host: host.to_ascii_lowercase().into(), port })
 }
 
+/// An address to come from: `192.0.2.1`, `192.0.2.1:7000`, `::1`, `[::1]`, `[::1]:7000`; without a port it is 0.
+pub fn source_address(text: &str) -> Option<SocketAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse::<IpAddr>().map_or_else(|_| text.parse().ok(), |address| Some(SocketAddr::new(address, 0)))
+}
+
 fn parse_port(text: &str, port: &str) -> Result<u16, AddressError> {
     // u16's own parser would take a sign.
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());

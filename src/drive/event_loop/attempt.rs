@@ -34,7 +34,7 @@ impl EventLoop {
     /// Something was got of a pool.
     pub(super) fn take_up(&self, key: Key, slot: &mut Slot, got: Got) {
         let place = self.place_of(slot);
-        let multiplexes = self.engine.pools()[place].multiplexes();
+        let multiplexes = slot.attempt.may_share(&self.engine.pools()[place]);
         match got {
             Got::Kept if multiplexes => self.share(key, slot),
             Got::Kept => slot.drained = true,
@@ -102,7 +102,7 @@ impl EventLoop {
                         .handle_out_of_resources(now, error.raw_os_error().unwrap_or(0));
                 }
             };
-            if !begun && let Err(error) = prepare(&stream, address, pool.settings()) {
+            if !begun && let Err(error) = prepare(&stream, address, pool.settings(), slot.attempt.source) {
                 errno = error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL);
                 slot.address += 1;
                 continue;
@@ -110,7 +110,7 @@ impl EventLoop {
             match if finishes { stream.finish_connect(address) } else { stream.connect(address) } {
                 Ok(Connect::Done) => {
                     slot.attempt.connected(&self.engine, &mut slot.lease.exchange, now, stream);
-                    if self.engine.pools()[self.place_of(slot)].multiplexes() {
+                    if slot.attempt.may_share(&self.engine.pools()[self.place_of(slot)]) {
                         self.share(key, slot);
                     }
                     return self.stop_making(slot);

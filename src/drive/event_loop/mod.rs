@@ -193,6 +193,7 @@ impl EventLoop {
         start::check(&self.engine, route, &request, &mut lease)
             .inspect_err(|error| report_start(&self.engine, route, &request, error, &self.log(&*events)))?;
         let spooled = start::needs_spool(&request, self.engine.settings(route));
+        let attempt = Attempt::new(route.balancer, request.source);
         let mut slot = Box::new(Slot {
             control: Rc::default(),
             events,
@@ -200,7 +201,7 @@ impl EventLoop {
             request,
             request_body: Vec::new(),
             route,
-            attempt: Attempt::new(route.balancer),
+            attempt,
             connecting: None,
             address: 0,
             inbound: 0..0,
