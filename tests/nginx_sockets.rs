@@ -60,7 +60,7 @@ fn an_address_may_differ_from_request_to_request() {
         .server("fcgate_bind $from;")
         .server(format!("location / {{ {pass} }}"))
         .server(format!("location /own {{ fcgate_bind 127.0.0.9; {pass} location /own/off {{ fcgate_bind off; {pass} }} }}"))
-        .server(format!("location /balancer {{ fcgate_pass php; }}"))
+        .server("location /balancer { fcgate_pass php; }")
         .http(format!("fcgate_pool php {} bind=127.0.0.8;", application.address()))
         .start();
     let mut client = nginx.client();
