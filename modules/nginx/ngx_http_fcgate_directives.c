@@ -1,5 +1,5 @@
 /*
- * The directives: libfcgate's settings, fcgate_pass, and the words of nginx's own fastcgi_ directives.
+ * The directives: libfcgate's settings, fcgate_pass, and what nginx's own fastcgi_ directives have beyond them.
  *
  * Every value is checked by libfcgate as its line is read, so that nginx names file and line of what is
  * wrong. The settings of one level become one fcgate_route without a balancer; which levels hold for a
@@ -90,7 +90,8 @@ static const char *elsewhere(const ngx_http_fcgate_setting_t *setting)
     return NULL;
 }
 
-static char *set_on_level(ngx_conf_t *cf, ngx_http_fcgate_loc_conf_t *lcf, const char *name, const char *value)
+char *ngx_http_fcgate_set_on_level(ngx_conf_t *cf, ngx_http_fcgate_loc_conf_t *lcf, const char *name,
+    const char *value)
 {
     ngx_http_fcgate_main_conf_t *mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fcgate_module);
     const fcgate_route **place;
@@ -112,7 +113,8 @@ static char *set_on_level(ngx_conf_t *cf, ngx_http_fcgate_loc_conf_t *lcf, const
 }
 
 /* A setting of pools on a level: checked by a balancer that nobody will ever use. */
-static char *set_for_addresses(ngx_conf_t *cf, ngx_http_fcgate_loc_conf_t *lcf, const char *name, const char *value)
+char *ngx_http_fcgate_set_for_addresses(ngx_conf_t *cf, ngx_http_fcgate_loc_conf_t *lcf, const char *name,
+    const char *value)
 {
     ngx_http_fcgate_pool_setting_t *setting;
     fcgate_config *scratch = fcgate_config_new();
@@ -172,9 +174,9 @@ static char *set_setting(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_http_fcgate_keep_privilege(cf);
     }
     if (setting->scope == FCGATE_SCOPE_POOL) {
-        return set_for_addresses(cf, lcf, setting->name, value);
+        return ngx_http_fcgate_set_for_addresses(cf, lcf, setting->name, value);
     }
-    wrong = set_on_level(cf, lcf, setting->name, value);
+    wrong = ngx_http_fcgate_set_on_level(cf, lcf, setting->name, value);
     if (wrong != NGX_CONF_OK) {
         return wrong;
     }
@@ -186,153 +188,12 @@ static char *set_setting(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
     /* nginx's word speaks of the head, too, unless that has a line of its own. */
     if (setting == &settings[SETTING_read_timeout] && !lcf->has_head_timeout) {
-        return set_on_level(cf, lcf, "head_timeout", value);
+        return ngx_http_fcgate_set_on_level(cf, lcf, "head_timeout", value);
     }
     return NGX_CONF_OK;
 }
 
-/* ---- nginx's own words ---- */
-
-/* A flag of nginx's that is a setting of another name. */
-typedef struct {
-    const char *setting;
-    const char *on;
-    const char *off;
-} synonym_t;
-
-static const synonym_t request_buffering = {"request_body", "spool", "stream"};
-static const synonym_t buffering = {"flush", "auto", "on"};
-static const synonym_t intercept_errors = {"error_override", "on", "off"};
-
-static char *set_synonym(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    const synonym_t *synonym = cmd->post;
-    const ngx_str_t *words = cf->args->elts;
-
-    if (!ngx_strcmp(words[1].data, "on")) {
-        return set_on_level(cf, conf, synonym->setting, synonym->on);
-    }
-    if (!ngx_strcmp(words[1].data, "off")) {
-        return set_on_level(cf, conf, synonym->setting, synonym->off);
-    }
-    return "takes on or off";
-}
-
-static char *set_buffer_size(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    const ngx_str_t *words = cf->args->elts;
-
-    (void) cmd;
-    return set_on_level(cf, conf, "max_head_bytes", (const char *) words[1].data);
-}
-
-/* NUMBER SIZE: what a response may take together. */
-static char *set_buffers(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t *words = cf->args->elts;
-    ngx_int_t count = ngx_atoi(words[1].data, words[1].len);
-    ssize_t size = ngx_parse_size(&words[2]);
-    u_char bytes[NGX_SIZE_T_LEN + 1];
-
-    (void) cmd;
-    if (count < 1 || size < 1 || size > NGX_MAX_SIZE_T_VALUE / 2 / count) {
-        return "takes a number and a size: 8 16k";
-    }
-    ngx_sprintf(bytes, "%uz%Z", (size_t) count * (size_t) size);
-    return set_on_level(cf, conf, "response_memory", (const char *) bytes);
-}
-
-/* A directive of nginx's that is a setting of another name, of pools or of requests. */
-static char *set_renamed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    const ngx_http_fcgate_setting_t *setting = cmd->post;
-    const ngx_str_t *words = cf->args->elts;
-    const char *value = (const char *) words[1].data;
-
-    return setting->scope == FCGATE_SCOPE_POOL ? set_for_addresses(cf, conf, setting->name, value)
-                                               : set_on_level(cf, conf, setting->name, value);
-}
-
-/* What differs from request to request: each then has a connection of its own. */
-static char *bind_requests(ngx_conf_t *cf, ngx_http_fcgate_loc_conf_t *lcf, ngx_str_t *value, ngx_uint_t transparent)
-{
-    ngx_http_compile_complex_value_t compiled = {0};
-
-    lcf->bind = ngx_pcalloc(cf->pool, sizeof *lcf->bind);
-    compiled.cf = cf;
-    compiled.value = value;
-    compiled.complex_value = &lcf->bind->address;
-    if (!lcf->bind || ngx_http_compile_complex_value(&compiled) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-    lcf->bind->is_set = 1;
-    lcf->bind->transparent = transparent & 1;
-    return NGX_CONF_OK;
-}
-
-/* fcgate_bind ADDRESS [transparent] | off */
-static char *set_bind(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    static ngx_http_fcgate_bind_t none;
-    ngx_http_fcgate_loc_conf_t *lcf = conf;
-    ngx_str_t *words = cf->args->elts;
-    ngx_uint_t transparent = cf->args->nelts == 3;
-    char *wrong;
-
-    (void) cmd;
-    if (lcf->bind) {
-        return "is duplicate";
-    }
-    if (transparent && ngx_strcmp(words[2].data, "transparent")) {
-        return "takes transparent or nothing behind the address";
-    }
-    if (transparent) {
-        ngx_http_fcgate_keep_privilege(cf);
-    }
-    if (ngx_http_script_variables_count(&words[1]) > 0) {
-        return bind_requests(cf, lcf, &words[1], transparent);
-    }
-    lcf->bind = &none;
-    wrong = set_for_addresses(cf, conf, "bind", (const char *) words[1].data);
-    return wrong == NGX_CONF_OK ? set_for_addresses(cf, conf, "bind_transparent", transparent ? "on" : "off") : wrong;
-}
-
-/* What libfcgate does by its own rule is taken, what it never does is not. */
-static char *set_next_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    const ngx_str_t *words = cf->args->elts;
-    ngx_uint_t off = !ngx_strcmp(words[1].data, "off");
-
-    (void) cmd;
-    if (off && cf->args->nelts > 2) {
-        return "takes off alone";
-    }
-    if (off) {
-        return set_on_level(cf, conf, "retry", "off");
-    }
-    if (set_on_level(cf, conf, "retry", "on") != NGX_CONF_OK) {
-        return NGX_CONF_ERROR;
-    }
-    for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
-        const char *word = (const char *) words[i].data;
-
-        if (!ngx_strcmp(word, "non_idempotent")) {
-            char *wrong = set_on_level(cf, conf, "retry_non_idempotent", "on");
-
-            if (wrong != NGX_CONF_OK) {
-                return wrong;
-            }
-        }
-        else if (ngx_strcmp(word, "error") && ngx_strcmp(word, "timeout") && ngx_strcmp(word, "invalid_header")) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V %s\": what an application has answered is never asked for again, and what has"
-                               " not reached one always is; of these words error, timeout, invalid_header,"
-                               " non_idempotent and off are taken", &words[0], word);
-            return NGX_CONF_ERROR;
-        }
-    }
-    return NGX_CONF_OK;
-}
+/* ---- fields and lines ---- */
 
 static char *add_field(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -502,17 +363,17 @@ ngx_command_t ngx_http_fcgate_commands[] = {
     DIRECTIVE("param_unset", ANYWHERE | NGX_CONF_TAKE1, ngx_http_fcgate_param_unset_line, 0, NULL),
     DIRECTIVE("log_stderr", ANYWHERE | NGX_CONF_TAKE1, set_stderr_level, 0, NULL),
     DIRECTIVE("split_path_info", ANYWHERE | NGX_CONF_TAKE1, set_split, 0, NULL),
-    DIRECTIVE("request_buffering", ANYWHERE | NGX_CONF_TAKE1, set_synonym, 0, &request_buffering),
-    DIRECTIVE("buffering", ANYWHERE | NGX_CONF_TAKE1, set_synonym, 0, &buffering),
-    DIRECTIVE("intercept_errors", ANYWHERE | NGX_CONF_TAKE1, set_synonym, 0, &intercept_errors),
-    DIRECTIVE("buffer_size", ANYWHERE | NGX_CONF_TAKE1, set_buffer_size, 0, NULL),
-    DIRECTIVE("buffers", ANYWHERE | NGX_CONF_TAKE2, set_buffers, 0, NULL),
-    DIRECTIVE("next_upstream", ANYWHERE | NGX_CONF_1MORE, set_next_upstream, 0, NULL),
-    DIRECTIVE("next_upstream_tries", ANYWHERE | NGX_CONF_TAKE1, set_renamed, 0, &settings[SETTING_max_tries]),
-    DIRECTIVE("next_upstream_timeout", ANYWHERE | NGX_CONF_TAKE1, set_renamed, 0, &settings[SETTING_retry_timeout]),
-    DIRECTIVE("socket_keepalive", ANYWHERE | NGX_CONF_TAKE1, set_renamed, 0, &settings[SETTING_tcp_keepalive]),
+    DIRECTIVE("request_buffering", ANYWHERE | NGX_CONF_TAKE1, ngx_http_fcgate_synonym, 0, &ngx_http_fcgate_request_buffering),
+    DIRECTIVE("buffering", ANYWHERE | NGX_CONF_TAKE1, ngx_http_fcgate_synonym, 0, &ngx_http_fcgate_buffering),
+    DIRECTIVE("intercept_errors", ANYWHERE | NGX_CONF_TAKE1, ngx_http_fcgate_synonym, 0, &ngx_http_fcgate_intercept_errors),
+    DIRECTIVE("buffer_size", ANYWHERE | NGX_CONF_TAKE1, ngx_http_fcgate_buffer_size, 0, NULL),
+    DIRECTIVE("buffers", ANYWHERE | NGX_CONF_TAKE2, ngx_http_fcgate_buffers, 0, NULL),
+    DIRECTIVE("next_upstream", ANYWHERE | NGX_CONF_1MORE, ngx_http_fcgate_next_upstream, 0, NULL),
+    DIRECTIVE("next_upstream_tries", ANYWHERE | NGX_CONF_TAKE1, ngx_http_fcgate_renamed, 0, &settings[SETTING_max_tries]),
+    DIRECTIVE("next_upstream_timeout", ANYWHERE | NGX_CONF_TAKE1, ngx_http_fcgate_renamed, 0, &settings[SETTING_retry_timeout]),
+    DIRECTIVE("socket_keepalive", ANYWHERE | NGX_CONF_TAKE1, ngx_http_fcgate_renamed, 0, &settings[SETTING_tcp_keepalive]),
     /* Before the setting of that name: nginx's own word has another behind it. */
-    DIRECTIVE("bind", ANYWHERE | NGX_CONF_TAKE12, set_bind, 0, NULL),
+    DIRECTIVE("bind", ANYWHERE | NGX_CONF_TAKE12, ngx_http_fcgate_bind, 0, NULL),
     DIRECTIVE("pass_header", ANYWHERE | NGX_CONF_TAKE1, add_field, AT(passed), NULL),
     DIRECTIVE("hide_header", ANYWHERE | NGX_CONF_TAKE1, add_field, AT(hidden), NULL),
     DIRECTIVE("ignore_headers", ANYWHERE | NGX_CONF_1MORE, ngx_conf_set_bitmask_slot, AT(ignored), &ignorable),

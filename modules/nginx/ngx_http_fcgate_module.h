@@ -1,7 +1,8 @@
 /*
  * ngx_http_fcgate_module for nginx: what its files share.
  *
- * ngx_http_fcgate_directives.c  the directives: settings, fcgate_pass, nginx's own words
+ * ngx_http_fcgate_directives.c  the directives: settings, fcgate_pass, what is refused
+ * ngx_http_fcgate_words.c       nginx's own words for settings of other names
  * ngx_http_fcgate_params.c      params that lines set or unset
  * ngx_http_fcgate_hints.c       what was meant by an unknown directive
  * ngx_http_fcgate_balancer.c    balancers and pools as they are declared
@@ -90,6 +91,13 @@ typedef struct {
 #define NGX_HTTP_FCGATE_ACCEL_BUFFERING  0x08
 #define NGX_HTTP_FCGATE_ACCEL_CHARSET    0x10
 #define NGX_HTTP_FCGATE_ACCEL_NONE       0x80000000
+
+/* A flag of nginx's that is a setting of another name. */
+typedef struct {
+    const char *setting;
+    const char *on;
+    const char *off;
+} ngx_http_fcgate_synonym_t;
 
 /* A fcgate_bind; one without variables is a setting of pools, and only ends what an outer level has. */
 typedef struct {
@@ -193,6 +201,24 @@ char *ngx_http_fcgate_said(ngx_conf_t *cf, const fcgate_error *error);
 
 /* Workers are to come from addresses of other machines: nginx lets them keep the privilege for it. */
 void ngx_http_fcgate_keep_privilege(ngx_conf_t *cf);
+
+/* A value on a level of the configuration, checked: of a setting of requests, and of one of pools for the
+ * addresses that fcgate_pass names there. */
+char *ngx_http_fcgate_set_on_level(ngx_conf_t *cf, ngx_http_fcgate_loc_conf_t *lcf, const char *name,
+    const char *value);
+char *ngx_http_fcgate_set_for_addresses(ngx_conf_t *cf, ngx_http_fcgate_loc_conf_t *lcf, const char *name,
+    const char *value);
+
+/* words.c */
+extern const ngx_http_fcgate_synonym_t ngx_http_fcgate_request_buffering;
+extern const ngx_http_fcgate_synonym_t ngx_http_fcgate_buffering;
+extern const ngx_http_fcgate_synonym_t ngx_http_fcgate_intercept_errors;
+char *ngx_http_fcgate_synonym(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_fcgate_renamed(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_fcgate_buffer_size(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_fcgate_buffers(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_fcgate_bind(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_fcgate_next_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* params.c */
 char *ngx_http_fcgate_param_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
