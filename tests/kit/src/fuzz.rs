@@ -193,7 +193,14 @@ pub fn environment(data: &[u8]) {
         map_root: (choice & 64 != 0).then(|| ("/srv".into(), "/app".into())),
         ..EnvironmentSettings::default()
     };
-    let facts = Facts { method: Some(b"GET"), target: Some(target), headers: &headers, ..Facts::default() };
+    let underscores = choice & 128 != 0;
+    let facts = Facts {
+        method: Some(b"GET"),
+        target: Some(target),
+        headers: &headers,
+        underscores,
+        ..Facts::default()
+    };
     let mut environment = Environment::default();
     if environment.build(&settings, &[], &facts, &NoFiles, Some(u64::from(choice))).is_err() {
         return;
