@@ -177,7 +177,7 @@ impl EventLoop {
             Ok(count) => {
                 let there = count.min(room.len());
                 slot.inbound = 0..count - there;
-                slot.drained = count < room.len() + BESIDE;
+                slot.drained = count < room.len() + BESIDE && !slot.hung_up;
                 let mut body = &room[..there];
                 match link.connection.next(&mut body) {
                     Ok(Some(event)) => self.tell(slot, event, now),
