@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-
 #define MOST_UNSENT (256 << 10) /* bytes that wait for the client before the response is paused */
 
 static struct event_base *base;
@@ -28,7 +27,7 @@ static fcgate_loop *loop;
 static struct { struct event *event; uint64_t socket; } *watched; /* fcgate's sockets, by descriptor */
 static int places;
 static struct evbuffer *piece; /* of a response, on its way through on_data */
-static const char *port, *root;
+static const char *listen_on = "127.0.0.1", *port, *root;
 
 /* One request of a client's. */
 struct answer { struct evhttp_request *client; struct bufferevent *socket; fcgate_exchange *exchange; int has_head; };
@@ -40,8 +39,7 @@ static void on_ready(evutil_socket_t fd, short what, void *user)
 static void watch(void *user, uint64_t socket, int32_t fd, uint32_t interest)
 {
     int events = EV_PERSIST | (interest & FCGATE_READABLE ? EV_READ : 0) | (interest & FCGATE_WRITABLE ? EV_WRITE : 0);
-    for (; places <= fd; watched[places++].event = NULL)
-        watched = realloc(watched, (size_t)(places + 1) * sizeof *watched);
+    for (; places <= fd; watched[places++].event = NULL) watched = realloc(watched, (size_t)(places + 1) * sizeof *watched);
     if (watched[fd].event) event_free(watched[fd].event);
     watched[fd].socket = socket;
     watched[fd].event = interest ? event_new(base, fd, (short)events, on_ready, user) : NULL;
@@ -53,30 +51,30 @@ static void timer(void *user, uint64_t milliseconds)
     struct timeval after = { .tv_sec = (time_t)(milliseconds / 1000), .tv_usec = (suseconds_t)(milliseconds % 1000 * 1000) };
     (void)user, milliseconds == FCGATE_NO_TIMER ? event_del(expiry) : event_add(expiry, &after);
 }
-/* evhttp leaves the request to who was to answer it. Freeing an exchange gives it up. */
+/* evhttp leaves the request to who was to answer it. The exchange ends now, or, with ignore_client_abort, in its time. */
 static void on_client_gone(struct evhttp_connection *connection, void *user)
 {
     struct answer *answer = user;
-    (void)connection, evhttp_request_free(answer->client), fcgate_exchange_free(answer->exchange), free(answer);
+    (void)connection, evhttp_request_free(answer->client), answer->client = NULL, fcgate_exchange_client_gone(answer->exchange);
 }
 static void on_sent(struct evhttp_connection *connection, void *exchange) { (void)connection, fcgate_exchange_pause(exchange, 0); }
 static int32_t on_head(void *user, fcgate_exchange *exchange, const fcgate_head *head)
 {
-    struct answer *answer = user;
+    struct answer *answer = user; if (!answer->client) return FCGATE_OK; /* its client is gone */
     struct evkeyvalq *fields = answer->client->output_headers;
-    const char *text[2];
-    size_t length[2], i;
-    evhttp_add_header(fields, "X-Fcgate-Example", "libevent");
+    const char *text[2]; size_t length[2], i;
     for (i = 0; fcgate_head_field(head, i, &text[0], &length[0], &text[1], &length[1]) == FCGATE_OK; i++) {
         char *name = strndup(text[0], length[0]), *value = strndup(text[1], length[1]);
         evhttp_add_header(fields, name, value), free(name), free(value);
     }
-    evhttp_send_reply_start(answer->client, (int)fcgate_head_status(head), NULL); /* HEAD, 204, 304: it knows */
+    text[0] = fcgate_head_reason(head, &length[0]);
+    char *reason = length[0] ? strndup(text[0], length[0]) : NULL;
+    evhttp_send_reply_start(answer->client, (int)fcgate_head_status(head), reason), free(reason); /* HEAD, 204, 304: it knows */
     return (void)exchange, answer->has_head = 1, FCGATE_OK;
 }
 static int32_t on_data(void *user, fcgate_exchange *exchange, const void *bytes, size_t length)
 {
-    struct answer *answer = user;
+    struct answer *answer = user; if (!answer->client) return FCGATE_OK;
     evbuffer_add(piece, bytes, length);
     evhttp_send_reply_chunk_with_cb(answer->client, piece, on_sent, exchange);
     if (evbuffer_get_length(bufferevent_get_output(answer->socket)) > MOST_UNSENT) fcgate_exchange_pause(exchange, 1); /* until on_sent */
@@ -84,17 +82,20 @@ static int32_t on_data(void *user, fcgate_exchange *exchange, const void *bytes,
 }
 static void on_end(void *user, fcgate_exchange *exchange, int32_t status, const fcgate_error *error)
 {
-    struct answer *answer = user;
-    struct evhttp_request *client = answer->client;
+    struct answer *answer = user; struct evhttp_request *client = answer->client;
+    if (!client) { fcgate_exchange_free(exchange), free(answer); return; }
     evhttp_connection_set_closecb(evhttp_request_get_connection(client), NULL, NULL);
     bufferevent_setwatermark(answer->socket, EV_READ, 0, 0);
-    if (status != FCGATE_OK) fprintf(stderr, "%s: %s\n", fcgate_status_name(status), error->text);
     if (status != FCGATE_OK && answer->has_head) /* no last chunk, no further request: cut, it never looks whole */
         client->chunked = 0, evhttp_add_header(client->output_headers, "Connection", "close");
+    if (status != FCGATE_OK && answer->has_head && !client->minor) /* HTTP/1.0 knows a cut by a reset alone */
+        connect(bufferevent_getfd(answer->socket), &(struct sockaddr){ .sa_family = AF_UNSPEC }, sizeof(struct sockaddr));
+    if (status != FCGATE_OK && error->http_status == 503) evhttp_add_header(client->output_headers, "Retry-After", "5");
     if (status == FCGATE_OK || answer->has_head) evhttp_send_reply_end(client);
-    else evhttp_send_error(client, (int)error->http_status, NULL);
+    else evhttp_send_reply(client, (int)error->http_status, NULL, NULL);
     fcgate_exchange_free(exchange), free(answer);
 }
+static void on_log(void *user, uint32_t level, const char *text, size_t length) { (void)user, (void)level, fprintf(stderr, "%.*s\n", (int)length, text); }
 static void on_request(struct evhttp_request *client, void *request)
 {
     static const char *const methods[] = { "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH" };
@@ -103,15 +104,16 @@ static void on_request(struct evhttp_request *client, void *request)
     struct evbuffer *body = evhttp_request_get_input_buffer(client);
     struct answer *answer = calloc(1, sizeof *answer);
     struct { bufferevent_data_cb write; bufferevent_event_cb event; } of_evhttp;
+    char remote_port[8];
     const char *facts[] = { [FCGATE_METHOD] = methods[ffs((int)client->type) - 1], [FCGATE_TARGET] = client->uri,
                             [FCGATE_PROTOCOL] = client->minor ? "HTTP/1.1" : "HTTP/1.0", [FCGATE_SERVER_PORT] = port,
-                            [FCGATE_REMOTE_ADDR] = client->remote_host, [FCGATE_DOCUMENT_ROOT] = root };
-    struct evkeyval *field;
-    fcgate_error error;
+                            [FCGATE_REMOTE_ADDR] = client->remote_host, [FCGATE_REMOTE_PORT] = remote_port,
+                            [FCGATE_SERVER_SOFTWARE] = "libevent", [FCGATE_SERVER_ADDR] = listen_on, [FCGATE_DOCUMENT_ROOT] = root };
+    struct evkeyval *field; fcgate_error error;
+    snprintf(remote_port, sizeof remote_port, "%u", client->remote_port), evhttp_add_header(client->output_headers, "X-Fcgate-Example", "libevent");
     for (uint32_t number = 0; number < sizeof facts / sizeof *facts; number++)
         if (facts[number]) fcgate_request_fact(request, number, facts[number], strlen(facts[number]));
-    TAILQ_FOREACH(field, client->input_headers, next)
-        fcgate_request_header(request, field->key, strlen(field->key), field->value, strlen(field->value));
+    TAILQ_FOREACH(field, client->input_headers, next) fcgate_request_header(request, field->key, strlen(field->key), field->value, strlen(field->value));
     fcgate_request_body(request, evbuffer_pullup(body, -1), evbuffer_get_length(body));
     *answer = (struct answer){ .client = client, .socket = evhttp_connection_get_bufferevent(connection),
                                .exchange = fcgate_exchange_start(loop, NULL, request, &events, answer, &error) };
@@ -135,10 +137,11 @@ int main(int argc, char **argv)
     struct evhttp *http = evhttp_new(base = event_base_new());
     expiry = evtimer_new(base, on_expiry, NULL), piece = evbuffer_new(), port = argv[1], root = argc == 4 ? argv[2] : NULL;
     if (!gateway || !(loop = fcgate_loop_new(gateway, &hooks, NULL, &error))) return fprintf(stderr, "%s\n", error.text), 2;
-    evhttp_set_gencb(http, on_request, request);
+    fcgate_gateway_set_log(gateway, on_log, NULL), evhttp_set_gencb(http, on_request, request);
+    evhttp_set_default_content_type(http, NULL), evhttp_set_allowed_methods(http, 0x1ff); /* all nine; others get a 501 */
     evhttp_set_max_body_size(http, 16 << 20); /* a larger one gets a 413 */
     evhttp_set_timeout(http, 120); /* for clients that neither send nor take anything; so for the application too */
-    if (evhttp_bind_socket(http, "127.0.0.1", (uint16_t)atoi(port)) != 0) return perror(port), 1;
+    if (evhttp_bind_socket(http, listen_on, (uint16_t)atoi(port)) != 0) return perror(port), 1;
     event_add(evsignal_new(base, SIGINT, on_signal, base), NULL), event_add(evsignal_new(base, SIGTERM, on_signal, base), NULL);
     signal(SIGPIPE, SIG_IGN), event_base_dispatch(base);
     fcgate_loop_free(loop), fcgate_request_free(request), fcgate_gateway_free(gateway);

@@ -328,11 +328,14 @@ impl Environment {
                 (path.strip_suffix(info).unwrap_or_default(), info)
             }
             (Preset::Php, None) => {
-                if path.ends_with(b"/") {
-                    path.extend_from_slice(settings.index.as_bytes());
-                }
                 let extension = settings.extension.as_bytes();
                 let files = checked.then_some(files);
+                if path.ends_with(b"/")
+                    && facts.path_info.unwrap_or_default().is_empty()
+                    && !script::has_script(path, root, extension, files, &mut self.buffer)
+                {
+                    path.extend_from_slice(settings.index.as_bytes());
+                }
                 let (name, info) = match facts.path_info.and_then(|info| path.strip_suffix(info)) {
                     Some(name) => path.split_at(name.len()),
                     None => script::split_script(path, root, extension, files, &mut self.buffer),

@@ -41,7 +41,8 @@ pub fn split_target(target: &[u8]) -> Option<Target<'_>> {
     })
 }
 
-/// Decodes a path into `out` and removes its dot segments (RFC 3986, section 5.2.4).
+/// Decodes a path into `out`, joins repeated slashes to one, as web servers do, and removes its dot segments
+/// (RFC 3986, section 5.2.4).
 pub fn decode_path(path: &[u8], out: &mut Vec<u8>) -> Result<(), EnvironmentError> {
     out.clear();
     let mut rest = path.iter();
@@ -57,7 +58,9 @@ pub fn decode_path(path: &[u8], out: &mut Vec<u8>) -> Result<(), EnvironmentErro
         } else {
             byte
         };
-        out.push(decoded);
+        if decoded != b'/' || out.last() != Some(&b'/') {
+            out.push(decoded);
+        }
     }
     remove_dot_segments(out)
 }
@@ -111,6 +114,20 @@ pub fn script_ends<'a>(path: &'a [u8], extension: &'a [u8]) -> impl Iterator<Ite
             && path[end - step..*end] == *extension
             && path[end - step - 1] != b'/'
             && (*end == path.len() || path[*end] == b'/')
+    })
+}
+
+/// Whether a script stands somewhere in a path, before path info: a regular file, where files can be looked at.
+pub fn has_script(
+    path: &[u8],
+    root: &[u8],
+    extension: &[u8],
+    files: Option<&dyn Files>,
+    buffer: &mut Vec<u8>,
+) -> bool {
+    script_ends(path, extension).any(|end| {
+        join(root, &path[..end], buffer);
+        files.is_none_or(|files| files.is_regular_file(buffer))
     })
 }
 
@@ -221,6 +238,29 @@ mod tests {
         (std::str::from_utf8(script).unwrap(), std::str::from_utf8(info).unwrap())
     }
 
+    /// X6: repeated slashes are one, also those that were encoded, before dot segments are removed.
+    #[test]
+    fn repeated_slashes_are_one() {
+        for (path, decoded) in
+            [("//a///b.php", "/a/b.php"), ("/a%2F/%2fb//", "/a/b/"), ("/a//../b", "/b"), ("//", "/")]
+        {
+            let mut out = Vec::new();
+            decode_path(path.as_bytes(), &mut out).unwrap();
+            assert_eq!(std::str::from_utf8(&out).unwrap(), decoded, "{path}");
+        }
+    }
+
+    /// X6: path info that ends in a slash has its script; a directory that is named like one has none.
+    #[test]
+    fn a_script_before_path_info_is_found() {
+        let tree = Tree(&["/srv/x.php", "/srv/dir.php/index.php"]);
+        let has = |path: &str, files: Option<&dyn Files>| {
+            has_script(path.as_bytes(), b"/srv", b".php", files, &mut Vec::new())
+        };
+        assert!(has("/x.php/a/", Some(&tree)) && has("/x.php/", Some(&tree)) && has("/any.php/", None));
+        assert!(!has("/dir.php/", Some(&tree)) && !has("/dir/", None) && !has("/", Some(&tree)));
+    }
+
     /// X8: the extension must be followed by `/` or the end.
     #[test]
     fn a_path_is_split_only_behind_the_extension() {
@@ -291,7 +331,7 @@ mod tests {
             ("/a/./b/../c", "/a/c"),
             ("/a/..", "/"),
             ("/a/b/.", "/a/b/"),
-            ("//x", "//x"),
+            ("//x", "/x"),
         ] {
             decode_path(path.as_bytes(), &mut out).unwrap();
             assert_eq!(out, decoded.as_bytes(), "{path}");

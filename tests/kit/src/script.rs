@@ -330,7 +330,7 @@ pub fn interleave(answers: Vec<Vec<Step>>) -> Vec<Step> {
 }
 
 /// Asks again and again until there is an answer; `None` when `time` is over.
-pub(crate) fn poll<T>(time: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn poll<T>(time: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let until = Instant::now() + time;
     loop {
         if let Some(answer) = ask() {
