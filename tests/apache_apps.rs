@@ -1,17 +1,20 @@
 //! Real applications in Apache with mod_fcgate, each through Debian's own Alias outside the document
 //! root, under every MPM.
 
-mod wiki;
-
 use fcgate_kit::form::Form;
 use fcgate_kit::process::{Process, Ready};
 use fcgate_kit::{Apache, Directory, Mpm, PhpFpm, Request};
 use std::path::Path;
 use std::process::Command;
-use wiki::run;
 
 fn text(path: impl AsRef<Path>) -> String {
     path.as_ref().to_str().expect("a path of ours is UTF-8").to_owned()
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output =
+        Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// What fcgate itself has to say is nothing; what the applications warn of is theirs.
@@ -19,46 +22,6 @@ fn assert_nothing_failed(apache: &Apache) {
     let log = apache.log();
     let said = log.lines().find(|line| line.contains("[fcgate:") && !line.contains("application: "));
     assert_eq!(said, None);
-}
-
-/// DokuWiki as Debian installs it, with its own configuration of Apache; only its settings and data are
-/// private.
-fn dokuwiki_works(mpm: Mpm) {
-    let directory = Directory::new();
-    let conf = text(wiki::settings(&directory));
-    let prepend = format!("<?php define('DOKU_MAIN_CONF', '{conf}/'); define('DOKU_CONF', '{conf}/');");
-    let prepend = text(directory.write("prepend.php", prepend));
-    let php = PhpFpm::unix()
-        .children(4)
-        .setting("php_admin_value[upload_max_filesize]", "32M")
-        .setting("php_admin_value[post_max_size]", "40M")
-        .start();
-    let apache = Apache::with(mpm)
-        .module("access_compat")
-        .module("authz_host")
-        .config(format!("FcgateBalancer php {}\nFcgateMap .php php", php.address()))
-        .config("Include /etc/dokuwiki/apache.conf")
-        .config(format!(
-            "<Directory /usr/share/dokuwiki>\nFcgateParam PHP_ADMIN_VALUE auto_prepend_file={prepend}\n</Directory>"
-        ))
-        .start();
-    wiki::visit(&mut apache.client().with_cookies(), "/dokuwiki");
-    assert_nothing_failed(&apache);
-}
-
-#[test]
-fn dokuwiki_works_under_prefork() {
-    dokuwiki_works(Mpm::Prefork);
-}
-
-#[test]
-fn dokuwiki_works_under_worker() {
-    dokuwiki_works(Mpm::Worker);
-}
-
-#[test]
-fn dokuwiki_works_under_event() {
-    dokuwiki_works(Mpm::Event);
 }
 
 /// A picture that MediaWiki takes: the smallest PNG, with a megabyte behind its end.

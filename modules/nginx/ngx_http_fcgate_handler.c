@@ -429,6 +429,14 @@ ngx_int_t ngx_http_fcgate_handler(ngx_http_request_t *r)
     mark->data = ctx;
     ngx_http_set_ctx(r, ctx, ngx_http_fcgate_module);
 
+    /* One that is too large is refused before it is asked for, as client_max_body_size does. */
+    if (route->info.max_body_bytes != 0 && r->headers_in.content_length_n > (off_t) route->info.max_body_bytes
+        && ngx_http_fcgate_has_body(r))
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "fcgate: a body of %O bytes exceeds max_body_bytes (%uL)",
+                      r->headers_in.content_length_n, route->info.max_body_bytes);
+        return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
     /* An application needs the length of a body, which is known of a chunked one at its end only. */
     if (route->info.request_body == FCGATE_BODY_STREAM && r->headers_in.content_length_n > 0
         && ngx_http_fcgate_has_body(r))

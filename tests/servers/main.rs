@@ -32,9 +32,13 @@ macro_rules! through_every_server {
 }
 
 mod aborts;
+mod applications;
+mod bodies;
 mod errors;
 mod heads;
 mod nature;
 mod params;
+mod restarts;
 mod server;
 mod streaming;
+mod wiki;

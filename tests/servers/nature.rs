@@ -24,6 +24,14 @@ pub enum Deed {
     Reset,
     /// Takes a response to a file that its client does not take.
     LayAside,
+    /// Speaks HTTP/2.
+    Http2,
+    /// Can pass a body on while it comes.
+    StreamBody,
+    /// Refuses a body that is too large before it asks for it.
+    RefuseAtOnce,
+    /// Reads its configuration anew and ends what is under way as it began.
+    Restart,
 }
 
 const NOT_DONE: &[(Kind, Deed, &str)] = &[
@@ -34,6 +42,12 @@ const NOT_DONE: &[(Kind, Deed, &str)] = &[
     (Civetweb, Deed::NoticeWhileSilent, "civetweb shows nobody its clients' sockets: writing tells"),
     (Civetweb, Deed::Reset, "as it shows nobody its clients' sockets, it can only close"),
     (Civetweb, Deed::LayAside, "writing to a client waits for it"),
+    (Civetweb, Deed::Http2, "this version of civetweb speaks HTTP/1.1"),
+    (Libevent, Deed::Http2, "evhttp speaks HTTP/1.1"),
+    (Libevent, Deed::StreamBody, "evhttp takes a body whole before it tells of the request"),
+    (Libevent, Deed::RefuseAtOnce, "evhttp asks for a body before it tells of the request"),
+    (Civetweb, Deed::Restart, "an example has no configuration to read"),
+    (Libevent, Deed::Restart, "an example has no configuration to read"),
     (Libevent, Deed::Complete, "the example needs no more than the end of the request"),
     (Civetweb, Deed::ErrorPages, "the example answers with a status alone"),
     (Libevent, Deed::ErrorPages, "the example answers with a status alone"),

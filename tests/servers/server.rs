@@ -6,8 +6,9 @@ use fcgate_kit::http::Client;
 use fcgate_kit::process::{Process, Ready};
 use fcgate_kit::script::poll;
 use fcgate_kit::{Apache, Application, Builder, Directory, Lighttpd, Nginx, free_port};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 /// A server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,9 @@ pub struct Site {
     lines: Vec<String>,
     example_root: Option<PathBuf>,
     everything: bool,
+    http2: bool,
+    mpm: Mpm,
+    apache_modules: Vec<&'static str>,
 }
 
 impl Site {
@@ -86,6 +90,9 @@ impl Site {
             lines: Vec::new(),
             example_root: None,
             everything: false,
+            http2: false,
+            mpm: Mpm::Event,
+            apache_modules: Vec::new(),
         }
     }
 
@@ -145,6 +152,24 @@ impl Site {
         self
     }
 
+    /// HTTP/2 without TLS, by those that have it.
+    pub fn http2(mut self) -> Self {
+        self.http2 = true;
+        self
+    }
+
+    /// How Apache serves several clients at once.
+    pub fn mpm(mut self, mpm: Mpm) -> Self {
+        self.mpm = mpm;
+        self
+    }
+
+    /// One more of Apache's own modules.
+    pub fn apache_module(mut self, name: &'static str) -> Self {
+        self.apache_modules.push(name);
+        self
+    }
+
     pub fn start(self) -> Server {
         match self.kind {
             Kind::Apache => self.start_apache(),
@@ -161,11 +186,8 @@ impl Site {
     }
 
     fn start_apache(self) -> Server {
-        let mut config = format!(
-            "ServerLimit 1\nStartServers 1\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n\
-             DirectoryIndex index.php\n<FcgateBalancer php>\nFcgatePool {}\n",
-            self.line()
-        );
+        let mut config =
+            format!("DirectoryIndex index.php\n<FcgateBalancer php>\nFcgatePool {}\n", self.line());
         let directive = |name: &str| {
             let words = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]);
             format!("Fcgate{}", words.collect::<String>())
@@ -174,17 +196,27 @@ impl Site {
             config += &format!("{} {value}\n", directive(name));
         }
         config += "</FcgateBalancer>\n";
+        if self.mpm != Mpm::Prefork {
+            // Limits hold for each process.
+            config += "ServerLimit 1\nStartServers 1\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n";
+        }
+        if self.http2 {
+            config += "Protocols h2c http/1.1\nH2Direct on\n";
+        }
         config += if self.everything { "SetHandler fcgate:php\n" } else { "FcgateMap .php php\n" };
         for (name, value) in &self.settings {
             config += &format!("{} {value}\n", directive(name));
         }
         self.params.iter().for_each(|(name, value)| config += &format!("FcgateParam {name} \"{value}\"\n"));
         self.unset.iter().for_each(|name| config += &format!("FcgateParamUnset {name}\n"));
-        let builder = Apache::with(Mpm::Event).config(config).config(self.lines.join("\n"));
+        let builder = Apache::with(self.mpm).config(config).config(self.lines.join("\n"));
+        let modules = self.apache_modules.iter().copied().chain(self.http2.then_some("http2"));
+        let builder = modules.fold(builder, |builder, name| builder.module(name));
         let builder = self.files.iter().fold(builder, |builder, (name, text)| builder.file(name, text));
         let apache = builder.start();
         let (address, root) = (apache.address(), apache.directory().join("root"));
-        Server { kind: self.kind, address, root, running: Running::Apache(apache) }
+        let http2 = self.http2.then_some(address);
+        Server { kind: self.kind, address, http2, root, running: Running::Apache(apache) }
     }
 
     fn start_lighttpd(self) -> Server {
@@ -213,8 +245,8 @@ impl Site {
         let builder = self.files.iter().fold(builder, |builder, (name, text)| builder.file(name, text));
         let lighttpd = builder.start();
         let (address, root) = (lighttpd.address(), lighttpd.directory().join("root"));
-        let running = Running::Lighttpd(lighttpd);
-        Server { kind: self.kind, address, root, running }
+        let (running, http2) = (Running::Lighttpd(lighttpd), self.http2.then_some(address));
+        Server { kind: self.kind, address, http2, root, running }
     }
 
     fn start_nginx(self) -> Server {
@@ -231,6 +263,8 @@ impl Site {
         self.unset.iter().for_each(|name| config += &format!("fcgate_param_unset {name};\n"));
         let balancer = self.balancer.iter().map(|(name, value)| format!("{name} {value}; "));
         let balancer = balancer.collect::<String>();
+        let http2 = self.http2.then(|| SocketAddr::from(([127, 0, 0, 1], free_port())));
+        http2.iter().for_each(|address| config += &format!("listen {address} http2;\n"));
         let builder = Nginx::builder()
             .http(format!("fcgate_balancer php {{ pool {}; {balancer}}}", self.line()))
             .server(config)
@@ -238,7 +272,7 @@ impl Site {
         let builder = self.files.iter().fold(builder, |builder, (name, text)| builder.file(name, text));
         let nginx = builder.start();
         let (address, root) = (nginx.address(), nginx.directory().join("root"));
-        Server { kind: self.kind, address, root, running: Running::Nginx(nginx) }
+        Server { kind: self.kind, address, http2, root, running: Running::Nginx(nginx) }
     }
 
     /// All settings stand on the pool's line; every one of a request may.
@@ -268,7 +302,7 @@ impl Site {
             _ => Process::command(program).args([&address.port().to_string(), root_text, &pool]),
         };
         let process = launch.ready(Ready::Tcp(address)).start();
-        Server { kind: self.kind, address, root, running: Running::Example(process, directory) }
+        Server { kind: self.kind, address, http2: None, root, running: Running::Example(process, directory) }
     }
 }
 
@@ -283,6 +317,8 @@ enum Running {
 pub struct Server {
     pub kind: Kind,
     pub address: SocketAddr,
+    /// Where it speaks HTTP/2 to whoever knows.
+    pub http2: Option<SocketAddr>,
     pub root: PathBuf,
     running: Running,
 }
@@ -318,22 +354,46 @@ impl Server {
             .unwrap_or_else(|| panic!("{:?}: no line of the log has {words:?}:\n{}", self.kind, self.log()))
     }
 
-    /// Reads its configuration anew. The examples, which can't, are not changed.
-    pub fn restart_gracefully(&mut self) {
+    /// Tells it to read its configuration anew; returns when it has begun to.
+    pub fn begin_restart(&mut self) {
         match &mut self.running {
             Running::Apache(apache) => apache.restart_gracefully(),
-            Running::Lighttpd(lighttpd) => lighttpd.restart_gracefully(),
             Running::Nginx(nginx) => nginx.reload(),
-            Running::Example(..) => {}
+            Running::Lighttpd(lighttpd) => {
+                lighttpd.wait_for_log(&["server started"]);
+                lighttpd.process().signal(libc::SIGUSR1);
+                lighttpd.wait_for_log(&["graceful shutdown started"]);
+            }
+            Running::Example(..) => panic!("{:?} has nothing to read anew", self.kind),
         }
+    }
+
+    /// Waits until it accepts clients.
+    pub fn wait_until_it_listens(&self) {
+        poll(PATIENCE, || TcpStream::connect(self.address).ok())
+            .unwrap_or_else(|| panic!("{:?} does not listen:\n{}", self.kind, self.log()));
+    }
+
+    /// Tells it to end, and how it did.
+    pub fn end(&mut self) -> ExitStatus {
+        let process = match &mut self.running {
+            Running::Apache(apache) => apache.process(),
+            Running::Lighttpd(lighttpd) => lighttpd.process(),
+            Running::Nginx(nginx) => nginx.process(),
+            Running::Example(process, _) => process,
+        };
+        process.signal(libc::SIGTERM);
+        process.wait()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let (Kind::Civetweb, Running::Example(process, _)) = (self.kind, &mut self.running) {
-            // It would look for its end only every two seconds.
-            process.kill();
+        // These look for their end every second or two only.
+        match (self.kind, &mut self.running) {
+            (Kind::Civetweb, Running::Example(process, _)) => process.kill(),
+            (_, Running::Lighttpd(lighttpd)) => lighttpd.process().kill(),
+            _ => {}
         }
     }
 }

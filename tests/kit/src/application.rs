@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::builder::{Builder, Settings};
-use crate::directory::Directory;
+use crate::directory::{Directory, free_port};
 use crate::listener::{Address, Listener, Socket, connect_unless_full};
 use crate::player::Player;
 use crate::recorder::Recorded;
@@ -158,7 +158,7 @@ impl Application {
 
     /// An application on a free port of 127.0.0.1.
     pub fn tcp() -> Builder {
-        Builder::new(Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)), None)
+        Builder::new(Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), free_port())), None)
     }
 
     /// An application on a free port of ::1.

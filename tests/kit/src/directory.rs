@@ -78,11 +78,22 @@ impl Drop for Directory {
     }
 }
 
-/// A port of 127.0.0.1 that nobody listened on a moment ago. Another process may take it, so
-/// use it only for servers that can't be told to take port 0.
+/// Below what the kernel gives to outgoing connections: one of those could take a port whose listener is
+/// away for a moment, or connect to itself.
+const PORTS: std::ops::Range<u32> = 10_000..32_000;
+
+/// A port of 127.0.0.1 that nobody listened on a moment ago, another one with each call. Another process
+/// may take it, so use it only for servers that can't be told to take port 0, and those that listen again.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("no port is free");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT_PORT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number =
+            std::process::id().wrapping_mul(131).wrapping_add(NEXT_PORT.fetch_add(1, Ordering::Relaxed));
+        let port = (PORTS.start + number % (PORTS.end - PORTS.start)) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -96,6 +96,15 @@ impl Listener {
     }
 }
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Closing is not enough: a child of another test that was forked and does not run its program yet
+        // has the socket too.
+        // SAFETY: a plain call on a socket that is ours.
+        unsafe { libc::shutdown(self.fd(), libc::SHUT_RDWR) };
+    }
+}
+
 /// Waits for events; returns those that came.
 fn poll(fd: RawFd, events: i16, time: Duration) -> i16 {
     let mut entry = libc::pollfd { fd, events, revents: 0 };
