@@ -137,7 +137,7 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &ends, NULL); /* all threads inherit this: the main one waits for them */
     callbacks.begin_request = on_request;
     const char *options[] = { "listening_ports", listen_on, "document_root", root, "num_threads", "50",
-                              "enable_keep_alive", "yes", "decode_url", "no", NULL }; /* REQUEST_URI is what was sent */
+                              "enable_keep_alive", "yes", "keep_alive_timeout_ms", "5000", "decode_url", "no", NULL }; /* REQUEST_URI is what was sent */
     server = mg_start(&callbacks, NULL, options);
     printf(server ? "listening on %s\n" : "can't listen on %s\n", listen_on), fflush(stdout);
     if (server) sigwait(&ends, &ended_by), mg_stop(server);

@@ -1,8 +1,7 @@
-//! ngx_http_fcgate_module in nginx: responses, faults and clients that go away.
+//! ngx_http_fcgate_module in nginx: what nginx itself does to responses; the rest is in servers/.
 
-use fcgate_kit::application::PATIENCE;
 use fcgate_kit::{Application, Gate, Nginx, Recorded, Reply, Request, Step};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn pass(application: &Application) -> String {
     format!("fcgate_pass {};", application.address())
@@ -28,142 +27,28 @@ fn whole(fields: &str, body: &str) -> Reply {
     head(fields).stdout(body).end_stdout().end()
 }
 
-/// H2, H3, H6: status, reason, repeated cookies in their order, no type where none came; a relative
-/// Location stays one.
+/// H6: repeated fields that nginx knows stay as they are, and so does the application's Server.
 #[test]
-fn a_head_is_passed_on_as_it_came() {
-    let application = answering(whole(
-        "Status: 201 Made With Care\r\nSet-Cookie: a=1\r\nX-Own: yes\r\nSet-Cookie: b=2\r\nETag: \"e\"\r\n\
-         Server: mine\r\nLast-Modified: Sat, 21 Nov 2026 01:00:00 GMT\r\nCache-Control: a\r\nCache-Control: b\r\n\
-         Location: /else\r\nConnection: close",
-        "body",
-    ));
-    let nginx = serve(&application);
-    let mut client = nginx.client();
-    for _ in 0..2 {
-        let page = client.get("/x.php").expect(201);
-        assert_eq!((page.reason.as_str(), page.text().as_str()), ("Made With Care", "body"));
-        assert_eq!(page.fields("Set-Cookie").collect::<Vec<_>>(), ["a=1", "b=2"]);
-        assert_eq!(page.fields("Cache-Control").collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!((page.field("X-Own"), page.field("ETag")), (Some("yes"), Some("\"e\"")));
-        assert_eq!((page.field("Server"), page.field("Location")), (Some("mine"), Some("/else")));
-        assert_eq!(page.field("Content-Type"), None);
-        assert_eq!(page.field("Last-Modified"), Some("Sat, 21 Nov 2026 01:00:00 GMT"));
-        assert_eq!(page.fields("Date").count(), 1);
-    }
-    assert_eq!(client.connects(), 1, "the client's connection is kept");
-    application.assert_no_violations();
+fn fields_that_nginx_knows_are_passed_on_as_they_came() {
+    let application = answering(whole("Server: mine\r\nCache-Control: a\r\nCache-Control: b", "body"));
+    let page = serve(&application).client().get("/x.php").expect(200);
+    assert_eq!(page.fields("Cache-Control").collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(page.fields("Server").collect::<Vec<_>>(), ["mine"]);
 }
 
-/// H4, H7: a redirect, HEAD with its Content-Length, 204 and 304 without a body; the connection of the
-/// client stays usable.
+/// A fault is logged once, as an error of its client and its request.
 #[test]
-fn responses_without_a_body_are_framed() {
-    let application = Application::unix()
-        .on_request(|request| {
-            let fields = match request.param("QUERY_STRING") {
-                Some("location") => "Location: /else",
-                Some("204") => "Status: 204",
-                Some("304") => "Status: 304\r\nETag: \"x\"",
-                _ => "Content-Type: text/x\r\nContent-Length: 5",
-            };
-            whole(fields, "hello").to(request)
-        })
-        .start();
-    let nginx = serve(&application);
-    let mut client = nginx.client();
-    let page = client.get("/x.php?location").expect(302);
-    assert_eq!(page.field("Location"), Some("/else"));
-    let page = client.send(&Request::head("/x.php")).expect(200);
-    assert_eq!((page.field("Content-Length"), page.body.len()), (Some("5"), 0));
-    assert!(client.get("/x.php?204").expect(204).body.is_empty());
-    let page = client.get("/x.php?304").expect(304);
-    assert_eq!((page.field("ETag"), page.body.len()), (Some("\"x\""), 0));
-    assert_eq!(client.get("/x.php").expect(200).text(), "hello");
-    assert_eq!((client.connects(), client.leftover()), (1, &b""[..]));
-    application.assert_no_violations();
-}
-
-/// A2, F5, H5: a response that is cut never looks whole: without its length, with it, over HTTP/1.0;
-/// one of which nothing was sent is a 502.
-#[test]
-fn a_cut_response_never_looks_whole() {
-    for fields in ["X: y", "Content-Length: 30000"] {
-        let gate = Gate::new();
-        let application = answering(head(fields).stdout("some bytes".repeat(2000)).stall(&gate).close());
-        let nginx = serve(&application);
-        for request in [Request::get("/x.php"), Request::get("/x.php").http_1_0()] {
-            let mut client = nginx.client();
-            client.send_part(&request, 0).unwrap();
-            std::thread::scope(|scope| {
-                let page = scope.spawn(move || client.read_response("GET"));
-                application.wait_for_requests(1);
-                gate.open();
-                let page = page.join().unwrap();
-                assert!(page.is_err() || !page.as_ref().unwrap().is_complete(), "{fields}: {page:?}");
-            });
-        }
-        nginx
-            .wait_for_log(&["(unix:", "the application closed the connection before the response was whole"]);
-    }
+fn a_fault_is_logged_with_its_request() {
     let application = answering(Reply::new().close());
     let nginx = serve(&application);
-    nginx.client().get("/x.php").expect(502);
-    nginx.wait_for_log(&["[error]", "(unix:", "closed the connection without an answer", "phase"]);
+    nginx.client().send(&Request::post("/x.php", "a body")).expect(502);
+    let line = nginx.wait_for_log(&["closed the connection without an answer", "[error]"]);
+    assert!(line.contains("client: 127.0.0.1") && line.contains("while waiting for"), "{line}");
+    assert!(line.contains("request: \"POST /x.php HTTP/1.1\""), "{line}");
+    assert_eq!(nginx.log().matches("[error]").count(), 1, "said once");
 }
 
-/// F1, F6, F10: what is the matter is told by status and log line, with Retry-After where trying again
-/// helps; the administrator's own error page is used.
-#[test]
-fn faults_have_their_status_and_line() {
-    let gate = Gate::new();
-    let silent = answering(Reply::new().stall(&gate).close());
-    let busy = answering(Reply::new().stall(&gate).close());
-    let garbage = answering(Reply::new().raw(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()));
-    let bad_head = answering(whole("no colon here", ""));
-    let balancer = |name: &str, address: &str, more: &str| {
-        format!("fcgate_balancer {name} {{ pool {address} {more}; restart_window 0; }}")
-    };
-    let location = |name: &str| format!("location /{name} {{ fcgate_pass {name}; }}");
-    let names = ["missing", "silent", "busy", "garbage", "head"];
-    let nginx = Nginx::builder()
-        .http(balancer("missing", "unix:/no/such.sock", ""))
-        .http(balancer("silent", &silent.address(), ""))
-        .http(balancer("busy", &busy.address(), "max_connections=1 queue_length=0"))
-        .http(balancer("garbage", &garbage.address(), ""))
-        .http(balancer("head", &bad_head.address(), ""))
-        .server("error_page 502 /ours;\nlocation /ours { return 502 'a page of ours'; }")
-        .server("fcgate_preset plain;")
-        .server(
-            names.map(location).join("\n").replace("pass silent;", "pass silent; fcgate_head_timeout 200ms;"),
-        )
-        .start();
-    for (path, status, words) in [
-        ("/missing", 502, ["can't be reached", "No such file", "is the application running"]),
-        ("/silent", 504, ["no response head came", "head_timeout", "slow log"]),
-        ("/garbage", 502, ["FastCGI protocol", "phase head", "is it a FastCGI application"]),
-        ("/head", 502, ["the response head is malformed", "no colon", "phase head"]),
-    ] {
-        let page = nginx.client().get(path).expect(status);
-        assert_eq!(page.text() == "a page of ours", status == 502, "{path}: {}", page.text());
-        assert_eq!(page.field("Retry-After"), None);
-        let line = nginx.wait_for_log(&words);
-        assert!(line.contains(&path[1..]) && line.contains("[error]"), "{line}");
-        assert!(line.contains("client: 127.0.0.1") && line.contains("while waiting for"), "{line}");
-        assert_eq!(nginx.log().matches(words[0]).count(), 1, "said once");
-    }
-    std::thread::scope(|scope| {
-        let first = scope.spawn(|| nginx.client().get("/busy").status);
-        busy.wait_for_requests(1);
-        let page = nginx.client().get("/busy").expect(503);
-        assert!(page.field("Retry-After").is_some());
-        nginx.wait_for_log(&["busy (unix:", "the queue is full", "max_connections"]);
-        gate.open();
-        first.join().unwrap();
-    });
-}
-
-/// error_override, or nginx's word for it, leaves error pages to nginx, and only those.
+/// Where error pages are left to nginx, by either word, is a location's to say.
 #[test]
 fn error_override_leaves_error_pages_to_nginx() {
     let application = Application::unix()
@@ -218,68 +103,6 @@ fn stderr_is_logged_with_its_request() {
     assert_eq!(nginx.log().matches("PHP Warning:  one").count(), 2);
 }
 
-/// F7: a client that goes away while PHP is silent is noticed within a second, and the application is
-/// told; with ignore_client_abort it may finish.
-#[test]
-fn a_client_that_goes_away_ends_its_request() {
-    let gate = Gate::new();
-    let late = gate.clone();
-    let application = Application::unix()
-        .on_request(move |request| match request.param("REQUEST_URI") {
-            Some("/x") => Reply::new().then(Step::AwaitAbort).close().to(request),
-            _ => {
-                let reply = Reply::new().stall(&late).stdout("X: y\r\n\r\n").stdout("z".repeat(3 << 20));
-                reply.end_stdout().end().to(request)
-            }
-        })
-        .start();
-    let nginx = Nginx::builder()
-        .server("fcgate_preset plain;\nlocation = /robots.txt { }")
-        .server(format!("location / {{ {} }}", pass(&application)))
-        .server(format!("location /on {{ fcgate_ignore_client_abort on; {} }}", pass(&application)))
-        .start();
-    let mut client = nginx.client();
-    client.send_part(&Request::get("/x"), 0).unwrap();
-    application.wait_for_requests(1);
-    let gone = Instant::now();
-    client.close();
-    application.wait_for("an abort", |requests| requests[0].aborted);
-    assert!(gone.elapsed() < Duration::from_secs(1), "{:?}", gone.elapsed());
-
-    let mut client = nginx.client();
-    client.send_part(&Request::get("/on"), 0).unwrap();
-    application.wait_for_requests(2);
-    client.close();
-    // Another client's whole request shows that nginx has been through its events meanwhile.
-    nginx.client().get("/robots.txt").expect(200);
-    assert!(!application.request(1).aborted);
-    gate.open();
-    application.wait_for("the end", |requests| requests[1].ended);
-    assert!(!application.request(1).aborted);
-    assert!(!nginx.log().contains("[error]"), "{}", nginx.log());
-    nginx.client().get("/other").expect(200);
-}
-
-/// H9: what has come is passed on when the application pauses, and the response is whole before the
-/// request has ended.
-#[test]
-fn a_stream_is_passed_on_when_the_application_pauses() {
-    let (first, second) = (Gate::new(), Gate::new());
-    let reply = head("Content-Type: text/event-stream").stdout("one\n").stall(&first).stdout("two\n");
-    let application = answering(reply.end_stdout().stall(&second).end());
-    let nginx = serve(&application);
-    let mut client = nginx.client();
-    client.send_part(&Request::get("/x.php").http_1_0(), 0).unwrap();
-    client.wait_for(b"one\n");
-    first.open();
-    client.wait_for(b"two\n");
-    let page = client.read_response("GET").unwrap();
-    assert_eq!(page.text(), "one\ntwo\n");
-    second.open();
-    application.wait_for("the end", |requests| requests[0].ended);
-    assert!(!application.request(0).aborted);
-}
-
 /// A12, F9: of a response that its client does not take only so much is read ahead; then the application
 /// waits, and the client gets all of it once it reads.
 #[test]
@@ -310,29 +133,6 @@ fn a_slow_client_holds_the_application_back() {
     let page = client.read_response("GET").unwrap();
     assert!(page.is_complete());
     assert_eq!(page.body.len(), pieces * piece.len());
-    application.assert_no_violations();
-}
-
-/// A12: with response_body=spool a slow client holds no worker of the application: the response goes to a
-/// file, and the client gets all of it from there.
-#[test]
-fn a_spooled_response_leaves_the_application_free() {
-    let piece = "0123456789abcdef".repeat(4000);
-    let sent = Gate::new();
-    let reply = (0..400).fold(head("Content-Type: text/plain"), |reply, _| reply.stdout(&piece));
-    let application = answering(reply.then(Step::Open(sent.clone())).end_stdout().end());
-    let nginx = Nginx::builder()
-        .server("fcgate_response_memory 256k;\nfcgate_response_body spool;\nfcgate_response_file 100m;")
-        .server(three_lines(&application))
-        .file("x.php", "")
-        .start();
-    let mut client = nginx.client();
-    client.send_part(&Request::get("/x.php"), 0).unwrap();
-    client.wait_for(b"0123456789abcdef");
-    assert!(sent.wait(PATIENCE), "the application is held back");
-    let page = client.read_response("GET").unwrap();
-    assert!(page.is_complete());
-    assert!(page.body == piece.repeat(400).into_bytes());
     application.assert_no_violations();
 }
 

@@ -5,8 +5,8 @@ use crate::server::{Kind, Way};
 use fcgate_kit::{Gate, Moment, Reply, Request, Step};
 
 through_every_server! {
-    /// F7: a client that goes away while the application is silent is noticed, the application is told, and
-    /// the connection it held serves the next.
+    /// F7: a client that goes away while the application is silent is noticed, over HTTP/2 too, where only a
+    /// stream may go; the application is told, and the connection it held serves the next.
     a_client_that_goes_away_ends_its_request;
     /// F7: with ignore_client_abort the application may finish.
     an_application_may_be_left_to_finish;
@@ -37,7 +37,7 @@ fn a_client_that_goes_away_ends_its_request(kind: Kind) {
             })
             .start();
         let site = way.site(kind, &application.address()).pool("max_connections", 1);
-        let server = site.file("x.php", "").start();
+        let server = site.http2().file("x.php", "").start();
         for request in [Request::get("/x.php?silent"), Request::post("/x.php?silent", "a body")] {
             let before = application.requests().len();
             let mut client = server.client();
@@ -55,6 +55,13 @@ fn a_client_that_goes_away_ends_its_request(kind: Kind) {
             }
             assert_eq!(server.client().get("/x.php").expect(200).text(), "served");
         }
+        if kind.does(Deed::Http2) {
+            let before = application.requests().len();
+            let out = server.over_http2("/x.php?silent", &["--max-time", "0.5"]);
+            assert_eq!(out.status.code(), Some(28), "{kind:?}");
+            application.wait_for("an abort", |requests| requests.get(before).is_some_and(|one| one.aborted));
+            assert_eq!(server.client().get("/x.php").expect(200).text(), "served");
+        }
         application.wait_for_open_connections(usize::from(way.kept));
     }
 }
@@ -67,7 +74,7 @@ fn an_application_may_be_left_to_finish(kind: Kind) {
             .application()
             .on_request(move |request| match request.param("QUERY_STRING") {
                 Some("silent") => {
-                    let reply = Reply::new().stall(&late).stdout("X: y\r\n\r\n").stdout("z".repeat(60_000));
+                    let reply = Reply::new().stall(&late).stdout("X: y\r\n\r\n").stdout("z".repeat(3 << 20));
                     reply.then(Step::Await(Moment::Complete)).end_stdout().end().to(request)
                 }
                 _ => Reply::page(200, "served").to(request),

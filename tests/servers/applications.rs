@@ -57,7 +57,6 @@ fn dokuwiki_works(kind: Kind) {
             .apache_module("authz_host")
             .only(Kind::Apache, "Include /etc/dokuwiki/apache.conf")
             .only(Kind::Lighttpd, "alias.url = ( \"/dokuwiki\" => \"/usr/share/dokuwiki\" )")
-            .only(Kind::Lighttpd, "server.stream-response-body = 2")
             .only(
                 Kind::Nginx,
                 "location /dokuwiki { alias /usr/share/dokuwiki; location ~ \\.php$ { fcgate_pass php; } }",

@@ -3,7 +3,6 @@
 use crate::nature::Deed;
 use crate::server::{Kind, Server, Way};
 use fcgate_kit::{Application, Directory, Recorded, Reply, Request};
-use std::process::Command;
 
 through_every_server! {
     /// E3, E4, E9, X11: no body, one of known length, chunks, one that is sent when 100 Continue came, and
@@ -73,15 +72,9 @@ fn bodies_are_the_same_in_every_framing(kind: Kind) {
 }
 
 fn over_http2(server: &Server, application: &Application, file: &str, body: &[u8], known: bool) {
-    assert_eq!(server.http2.is_some(), server.kind.does(Deed::Http2), "{:?}", server.kind);
-    let address = server.http2.unwrap_or(server.address);
     let before = application.requests().len();
     let length = if known { "X-One: 1" } else { "Content-Length:" };
-    let out = Command::new("curl")
-        .args(["--silent", "--max-time", "20", "--http2-prior-knowledge", "--upload-file", file])
-        .args(["-H", length, "-H", "Expect:", &format!("http://{address}/x.php")])
-        .output()
-        .expect("curl runs");
+    let out = server.over_http2("/x.php", &["--upload-file", file, "-H", length, "-H", "Expect:"]);
     if server.http2.is_none() {
         assert!(!out.status.success());
         assert_eq!(application.requests().len(), before);

@@ -12,7 +12,8 @@ through_every_server! {
     /// H4, H7: a redirect, HEAD with its Content-Length, 204 and 304 without a body; the connections of the
     /// client and to the application stay usable.
     responses_without_a_body_are_framed;
-    /// A2, F5, H5: a response that is cut never looks whole: without its length, with it, over HTTP/1.0.
+    /// A2, F5, H5: a response that is cut never looks whole: without its length, with it, over HTTP/1.0 and
+    /// HTTP/2.
     a_cut_response_never_looks_whole;
     /// A1: heads and bodies that come byte by byte are the same.
     bytes_that_come_one_by_one_are_put_together;
@@ -106,14 +107,14 @@ fn a_cut_response_never_looks_whole(kind: Kind) {
                 head(fields).stdout("some bytes".repeat(2000)).stall(&late).close().to(request)
             })
             .start();
-        let server = way.site(kind, &application.address()).file("x.php", "").start();
+        let server = way.site(kind, &application.address()).http2().file("x.php", "").start();
         for (n, query) in ["unsized", "sized", "unsized", "sized"].into_iter().enumerate() {
             let request = Request::get(&format!("/x.php?{query}"));
             let request = if n < 2 { request } else { request.http_1_0() };
             let mut client = server.client();
             client.send_part(&request, 0).unwrap();
             application.wait_for_requests(n + 1);
-            let streams = kind.does(Deed::Stream);
+            let streams = way.streams(kind);
             if n == 0 && streams {
                 // It has been passed on before anyone can know.
                 client.wait_for(b"some bytes");
@@ -126,6 +127,9 @@ fn a_cut_response_never_looks_whole(kind: Kind) {
                 Ok(page) => assert!(!page.is_complete(), "{query} {kind:?} {way:?} {:?}", page.ending),
                 Err(_) => {}
             }
+        }
+        for query in ["unsized", "sized"] {
+            assert!(!server.over_http2(&format!("/x.php?{query}"), &[]).status.success(), "{query} {kind:?}");
         }
         server.wait_for_log(&["the application closed the connection before the response was whole"]);
     }

@@ -14,8 +14,6 @@ pub enum Deed {
     ErrorPages,
     /// Adds a Date.
     Date,
-    /// Passes on what has come of any response before its end.
-    Stream,
     /// Ends a response before the end of its request.
     Complete,
     /// Notices that a client has left though there is nothing to send to it.
@@ -36,7 +34,6 @@ pub enum Deed {
 
 const NOT_DONE: &[(Kind, Deed, &str)] = &[
     (Lighttpd, Deed::Reason, "its status is a number, the words are its own"),
-    (Lighttpd, Deed::Stream, "server.stream-response-body is 0: it waits for the whole response"),
     (Civetweb, Deed::Date, "civetweb leaves the head to who answers, and the example adds none"),
     (Civetweb, Deed::Complete, "the example needs no more than the end of the request"),
     (Civetweb, Deed::NoticeWhileSilent, "civetweb shows nobody its clients' sockets: writing tells"),

@@ -91,13 +91,12 @@ fn compare(way: Way, kinds: &[Kind], settle: impl Fn(Site) -> Site) {
             site.file("index.php", "").file("dir/a b.php", "").file("x.php", "").start()
         })
         .collect();
-    let mut clients: Vec<_> = servers.iter().map(Server::client).collect();
     let mut differences = Vec::new();
     for (what, request) in requests() {
         let mut first: Option<(BTreeMap<String, String>, Recorded, Vec<String>)> = None;
-        for (server, client) in servers.iter().zip(&mut clients) {
+        for server in &servers {
             let before = application.requests().len();
-            let page = client.send(&request).expect(203);
+            let page = server.client().send(&request).expect(203);
             let fields = ["Content-Type", "X-Path"].map(|name| page.field(name).unwrap_or("none").to_owned());
             let cookies: Vec<String> = page.fields("Set-Cookie").map(str::to_owned).collect();
             let reason = if server.kind.does(Deed::Reason) { "Odd" } else { "Non-Authoritative Information" };

@@ -1,5 +1,6 @@
 //! The five servers, each before one pool, with settings of the engine in the server's own spelling.
 
+use crate::nature::Deed;
 use fcgate_kit::apache::Mpm;
 use fcgate_kit::application::PATIENCE;
 use fcgate_kit::http::Client;
@@ -8,7 +9,7 @@ use fcgate_kit::script::poll;
 use fcgate_kit::{Apache, Application, Builder, Directory, Lighttpd, Nginx, free_port};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Output};
 
 /// A server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +52,27 @@ impl Way {
         if self.tcp { Application::tcp() } else { Application::unix() }
     }
 
-    /// A server of this kind before an application at this address.
+    /// A server of this kind before an application at this address. What the server has of its own ways to
+    /// pass on a response is gone through beside ours.
     pub fn site(self, kind: Kind, address: &str) -> Site {
-        Site::new(kind, address).pool("keep_conn", if self.kept { "on" } else { "off" })
+        Site::new(kind, address)
+            .pool("keep_conn", if self.kept { "on" } else { "off" })
+            .mpm(if self.tcp { Mpm::Worker } else { Mpm::Event })
+            .only(Kind::Lighttpd, format!("server.stream-response-body = {}", self.lighttpd_streaming()))
+    }
+
+    /// 0: lighttpd waits for the whole response.
+    fn lighttpd_streaming(self) -> u8 {
+        match (self.tcp, self.kept) {
+            (false, false) | (true, true) => 0,
+            (false, true) => 1,
+            (true, false) => 2,
+        }
+    }
+
+    /// Whether what has come of any response is passed on before its end.
+    pub fn streams(self, kind: Kind) -> bool {
+        kind != Kind::Lighttpd || self.lighttpd_streaming() > 0
     }
 }
 
@@ -310,7 +329,8 @@ enum Running {
     Apache(Apache),
     Lighttpd(Lighttpd),
     Nginx(Nginx),
-    Example(Process, Directory),
+    /// With the directory of its files.
+    Example(Process, #[allow(dead_code, reason = "kept until it ends")] Directory),
 }
 
 /// A server that runs.
@@ -335,6 +355,18 @@ impl Server {
                 Client::new(self.address).expect_field("X-Fcgate-Example", name)
             }
         }
+    }
+
+    /// A request over HTTP/2; curl fails where the response is cut, or there is no HTTP/2.
+    pub fn over_http2(&self, path: &str, arguments: &[&str]) -> Output {
+        assert_eq!(self.http2.is_some(), self.kind.does(Deed::Http2), "{:?}", self.kind);
+        let url = format!("http://{}{path}", self.http2.unwrap_or(self.address));
+        Command::new("curl")
+            .args(["--silent", "--fail", "--max-time", "20", "--http2-prior-knowledge"])
+            .args(arguments)
+            .arg(&url)
+            .output()
+            .expect("curl runs")
     }
 
     /// What it has logged.

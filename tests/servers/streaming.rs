@@ -58,7 +58,7 @@ fn large_responses_are_passed_on_whole(kind: Kind) {
                 parts.fold(head(&fields), |reply, part| reply.stdout(part)).end_stdout().end().to(request)
             })
             .start();
-        let server = way.site(kind, &application.address()).file("x.php", "").start();
+        let server = way.site(kind, &application.address()).http2().file("x.php", "").start();
         let mut late = server.client();
         late.send_part(&Request::get("/x.php?late"), 0).unwrap();
         let mut client = server.client();
@@ -66,6 +66,8 @@ fn large_responses_are_passed_on_whole(kind: Kind) {
             assert!(client.get(&format!("/x.php?{query}")).expect(200).text() == body, "{query} {kind:?}");
         }
         assert_eq!(client.connects(), 1);
+        let out = server.over_http2("/x.php?unsized", &["--limit-rate", "40M"]);
+        assert_eq!(out.stdout == body.as_bytes(), kind.does(Deed::Http2), "{kind:?}");
         assert!(late.read_response("GET").unwrap().expect(200).text() == body);
         application.assert_no_violations();
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -90,7 +91,10 @@ pub fn free_port() -> u16 {
         let number =
             std::process::id().wrapping_mul(131).wrapping_add(NEXT_PORT.fetch_add(1, Ordering::Relaxed));
         let port = (PORTS.start + number % (PORTS.end - PORTS.start)) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            // A child that was forked just now, and does not run its program yet, listens too.
+            // SAFETY: a plain call on a socket that is ours.
+            unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
             return port;
         }
     }
