@@ -1,5 +1,5 @@
-//! The configuration of mod_fcgate: what Apache says of a wrong line, the whole example, and what
-//! operators see.
+//! The configuration of mod_fcgate: what Apache says of a wrong line, and what operators see; the whole
+//! example is in servers/.
 
 use fcgate::protocol::ProtocolStatus;
 use fcgate_kit::{Apache, Application, Mpm, Reply, Request};
@@ -86,51 +86,6 @@ fn lines_of_later_versions_are_refused_by_name() {
         let said = refused(line);
         assert!(said.contains("comes with a later version"), "{line}: {said}");
     }
-}
-
-/// The whole example of the documentation loads, less the lines of later versions, and its parts
-/// answer.
-#[test]
-fn the_whole_example_loads_and_answers() {
-    let application = Application::unix().start();
-    let config = include_str!("../docs/apache-example.conf");
-    let address = application.address();
-    let config = config
-        .replace("unix:/run/php/php8.2-fpm.sock", &address)
-        .replace("unix:/run/php/reports.sock", &address)
-        .replace("unix:/run/fcgiwrap.socket", &address)
-        .replace("/srv/www", "{root}")
-        .replace("*:443", "*:{port}");
-    let apache = Apache::with(Mpm::Event)
-        .module("authz_host")
-        .config(config)
-        .file("index.php", "")
-        .file("reports", "")
-        .start();
-    let mut client = apache.client().host("www.example.net");
-    for (target, script, info) in [
-        ("/index.php/a", "/index.php", "/a"),
-        ("/", "/index.php", ""),
-        ("/no/such/page", "/index.php", ""),
-        ("/reports", "/reports", ""),
-        ("/git/repository.git/info/refs?service=git-upload-pack", "/git", "/repository.git/info/refs"),
-    ] {
-        client.get(target).expect(200);
-        let request = application.requests().pop().unwrap();
-        assert_eq!(request.param("REQUEST_URI"), Some(target));
-        assert_eq!(
-            (request.param("SCRIPT_NAME"), request.param("PATH_INFO").unwrap_or("")),
-            (Some(script), info),
-            "{target}"
-        );
-        assert_eq!(request.param("APP_ENV"), Some("production"), "{target}");
-        let git = target.starts_with("/git/");
-        let file = git.then_some("/usr/lib/git-core/git-http-backend");
-        assert_eq!(request.param("GIT_PROJECT_ROOT"), git.then_some("/srv/git"));
-        assert!(file.is_none_or(|file| request.param("SCRIPT_FILENAME") == Some(file)));
-    }
-    client.get("/fpm-status").expect(403);
-    application.assert_no_violations();
 }
 
 /// The README's two pieces of configuration are right.

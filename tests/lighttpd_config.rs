@@ -1,6 +1,6 @@
-//! The configuration of mod_fcgate: what lighttpd says of a wrong line, and the whole example.
+//! The configuration of mod_fcgate: what lighttpd says of a wrong line; the whole example is in servers/.
 
-use fcgate_kit::{Application, Lighttpd};
+use fcgate_kit::Lighttpd;
 
 /// What `lighttpd -tt` says of these lines, which are wrong.
 fn refused(lines: &str) -> String {
@@ -121,47 +121,6 @@ fn lines_of_later_versions_are_refused_by_name() {
         let said = refused(&lines);
         assert!(said.contains("comes with a later version"), "{lines}: {said}");
     }
-}
-
-/// The whole example of the documentation loads, less the lines of later versions, and its parts
-/// answer.
-#[test]
-fn the_whole_example_loads_and_answers() {
-    let application = Application::unix().start();
-    let address = application.address();
-    let config = include_str!("../docs/lighttpd-example.conf")
-        .replace("server.modules += ( \"mod_fcgate\" )\n", "")
-        .replace("unix:/run/php/php8.2-fpm.sock", &address)
-        .replace("unix:/run/php/reports.sock", &address)
-        .replace("unix:/run/fcgiwrap.socket", &address);
-    let lighttpd = Lighttpd::builder().config(config).file("index.php", "").file("reports", "").start();
-    let mut client = lighttpd.client();
-    for (target, script, info) in [
-        ("/index.php/a", "/index.php", ""),
-        ("/", "/index.php", ""),
-        ("/no/such/page", "/index.php", ""),
-        ("/reports", "/reports", ""),
-        ("/git/repository.git/info/refs?service=git-upload-pack", "/git", "/repository.git/info/refs"),
-    ] {
-        client.get(target).expect(200);
-        let request = application.requests().pop().unwrap();
-        assert_eq!(request.param("REQUEST_URI"), Some(target));
-        assert_eq!(
-            (request.param("SCRIPT_NAME"), request.param("PATH_INFO").unwrap_or("")),
-            (Some(script), info),
-            "{target}"
-        );
-        assert_eq!(request.param("APP_ENV"), Some("production"), "{target}");
-        let git = target.starts_with("/git/");
-        let file = git.then_some("/usr/lib/git-core/git-http-backend");
-        assert_eq!(request.param("GIT_PROJECT_ROOT"), git.then_some("/srv/git"));
-        assert!(file.is_none_or(|file| request.param("SCRIPT_FILENAME") == Some(file)));
-    }
-    assert!(client.get("/fcgate-status?json").expect(200).text().contains(&address));
-    let request = fcgate_kit::Request::get("/index.php").field("X-Forwarded-Proto", "https");
-    client.send(&request).expect(200);
-    assert_eq!(application.requests().pop().unwrap().param("HTTPS"), Some("on"));
-    application.assert_no_violations();
 }
 
 /// The file for Debian, as it is and with all its examples switched on.

@@ -1,5 +1,5 @@
-//! The configuration of ngx_http_fcgate_module: what nginx says of a wrong line, the whole example, what
-//! a change-over from nginx's own directives takes, and what operators see.
+//! The configuration of ngx_http_fcgate_module: what nginx says of a wrong line, what a change-over from
+//! nginx's own directives takes, and what operators see; the whole example is in servers/.
 
 use fcgate::protocol::ProtocolStatus;
 use fcgate_kit::{Application, Nginx, PhpFpm, Reply, Request};
@@ -114,56 +114,6 @@ fn an_upstream_is_told_as_a_balancer() {
     );
     let lines = "fcgate_balancer php { pool unix:/run/php.sock weight=3; pool 127.0.0.1:9001 backup; }";
     assert!(said.contains(lines), "{said}");
-}
-
-/// The whole example of the documentation loads, less the lines of later versions, and its parts
-/// answer.
-#[test]
-fn the_whole_example_loads_and_answers() {
-    let application = Application::unix().start();
-    let address = application.address();
-    let config = include_str!("../docs/nginx-example.conf")
-        .replace("unix:/run/php/php8.2-fpm.sock", &address)
-        .replace("unix:/run/php/reports.sock", &address)
-        .replace("unix:/run/fcgiwrap.socket", &address)
-        .replace("/srv/www", "{root}")
-        .replace("/srv/reports", "{directory}/reports")
-        .replace("/usr/share/dokuwiki", "{directory}/wiki")
-        .replace("listen 443 ssl http2;", "listen 127.0.0.1:{port}; add_header X-Fcgate-Test {port} always;");
-    let builder = Nginx::builder().http(config).file("index.php", "");
-    builder.directory().write("reports/index.php", "");
-    builder.directory().write("wiki/doku.php", "");
-    let nginx = builder.start();
-    let mut client = nginx.client().host("www.example.net");
-    let directory = nginx.directory().path().display().to_string();
-    for (target, script, info, file) in [
-        ("/index.php/a", "/index.php", "/a", "{}/root/index.php"),
-        ("/", "/index.php", "", "{}/root/index.php"),
-        ("/no/such/page?a=b", "/index.php", "", "{}/root/index.php"),
-        ("/api/x", "/index.php", "", "{}/root/index.php"),
-        ("/dokuwiki/doku.php", "/dokuwiki/doku.php", "", "{}/wiki/doku.php"),
-        ("/reports/some/one", "", "/reports/some/one", "{}/reports/index.php"),
-        (
-            "/git/repository.git/info/refs?service=git-upload-pack",
-            "/git",
-            "/repository.git/info/refs",
-            "/usr/lib/git-core/git-http-backend",
-        ),
-    ] {
-        client.send(&Request::get(target).field("X-Forwarded-Proto", "https")).expect(200);
-        let request = application.requests().pop().unwrap();
-        assert_eq!(
-            ["REQUEST_URI", "SCRIPT_NAME", "PATH_INFO", "SCRIPT_FILENAME", "APP_ENV", "HTTPS", "SERVER_NAME"]
-                .map(|name| request.param(name).unwrap_or("")),
-            [target, script, info, &file.replace("{}", &directory), "production", "on", "www.example.net"],
-        );
-        let git = target.starts_with("/git/");
-        assert_eq!(request.param("GIT_PROJECT_ROOT"), git.then_some("/srv/git"));
-    }
-    client.get("/index.php").expect(200);
-    assert_eq!(application.requests().pop().unwrap().param("HTTPS"), None);
-    client.get("/fpm-status").expect(403);
-    application.assert_no_violations();
 }
 
 /// The pieces of configuration in README and docs are right, and so are the examples of Debian's

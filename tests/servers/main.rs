@@ -35,6 +35,7 @@ mod aborts;
 mod applications;
 mod bodies;
 mod errors;
+mod examples;
 mod heads;
 mod nature;
 mod params;

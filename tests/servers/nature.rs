@@ -10,6 +10,8 @@ pub enum Deed {
     Reason,
     /// Takes any method.
     AnyMethod,
+    /// Takes the methods of WebDAV.
+    WebDav,
     /// Has error pages of its administrator's.
     ErrorPages,
     /// Adds a Date.
@@ -49,6 +51,9 @@ const NOT_DONE: &[(Kind, Deed, &str)] = &[
     (Civetweb, Deed::ErrorPages, "the example answers with a status alone"),
     (Libevent, Deed::ErrorPages, "the example answers with a status alone"),
     (Libevent, Deed::AnyMethod, "evhttp knows nine methods by number and answers 501 to others"),
+    (Libevent, Deed::WebDav, "evhttp knows nine methods by number and answers 501 to others"),
+    (Lighttpd, Deed::AnyMethod, "it answers 501 to methods that are in no standard it knows"),
+    (Civetweb, Deed::AnyMethod, "it closes the connection at a method that it does not know"),
 ];
 
 impl Kind {

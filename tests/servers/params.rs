@@ -2,8 +2,40 @@
 
 use crate::nature::Deed;
 use crate::server::{Kind, Server, Site, Way};
-use fcgate_kit::{Recorded, Reply, Request, Step};
+use fcgate_kit::{Client, Recorded, Reply, Request, Step};
 use std::collections::{BTreeMap, BTreeSet};
+
+through_every_server! {
+    /// X6: REQUEST_METHOD is what was sent, by whichever name; a server that does not know it says so.
+    methods_are_passed_on;
+}
+
+fn methods_are_passed_on(kind: Kind) {
+    for way in Way::ALL {
+        let application =
+            way.application().on_request(|request| Reply::page(200, request.method()).to(request)).start();
+        let server = way.site(kind, &application.address()).file("x.php", "").start();
+        let methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "MKCOL", "REPORT"];
+        for method in methods.into_iter().chain(["OWN"]) {
+            let request = Request::new(method, "/x.php").body("");
+            let known = match method {
+                "OWN" => kind.does(Deed::AnyMethod),
+                "PROPFIND" | "MKCOL" | "REPORT" => kind.does(Deed::WebDav),
+                _ => true,
+            };
+            if known {
+                assert_eq!(server.client().send(&request).expect(200).text(), method, "{kind:?}");
+            } else {
+                // The server's own answer has no marker.
+                let page = Client::new(server.address).try_send(&request);
+                assert!(page.map_or(true, |page| page.status >= 400), "{kind:?} {method}");
+            }
+        }
+        let unknown = application.requests().iter().filter(|request| request.method() == "OWN").count();
+        assert_eq!(unknown, usize::from(kind.does(Deed::AnyMethod)));
+        application.assert_no_violations();
+    }
+}
 
 /// What must differ: the server's name, the ports, and where each test has its files.
 fn alike(server: &Server, request: &Recorded) -> BTreeMap<String, String> {

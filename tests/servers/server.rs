@@ -232,10 +232,9 @@ impl Site {
         let modules = self.apache_modules.iter().copied().chain(self.http2.then_some("http2"));
         let builder = modules.fold(builder, |builder, name| builder.module(name));
         let builder = self.files.iter().fold(builder, |builder, (name, text)| builder.file(name, text));
-        let apache = builder.start();
-        let (address, root) = (apache.address(), apache.directory().join("root"));
-        let http2 = self.http2.then_some(address);
-        Server { kind: self.kind, address, http2, root, running: Running::Apache(apache) }
+        let mut server = Server::from(builder.start());
+        server.http2 = self.http2.then_some(server.address);
+        server
     }
 
     fn start_lighttpd(self) -> Server {
@@ -262,10 +261,9 @@ impl Site {
         }
         let builder = Lighttpd::builder().config(config).config(self.lines.join("\n"));
         let builder = self.files.iter().fold(builder, |builder, (name, text)| builder.file(name, text));
-        let lighttpd = builder.start();
-        let (address, root) = (lighttpd.address(), lighttpd.directory().join("root"));
-        let (running, http2) = (Running::Lighttpd(lighttpd), self.http2.then_some(address));
-        Server { kind: self.kind, address, http2, root, running }
+        let mut server = Server::from(builder.start());
+        server.http2 = self.http2.then_some(server.address);
+        server
     }
 
     fn start_nginx(self) -> Server {
@@ -289,9 +287,9 @@ impl Site {
             .server(config)
             .server(self.lines.join("\n"));
         let builder = self.files.iter().fold(builder, |builder, (name, text)| builder.file(name, text));
-        let nginx = builder.start();
-        let (address, root) = (nginx.address(), nginx.directory().join("root"));
-        Server { kind: self.kind, address, http2, root, running: Running::Nginx(nginx) }
+        let mut server = Server::from(builder.start());
+        server.http2 = http2;
+        server
     }
 
     /// All settings stand on the pool's line; every one of a request may.
@@ -341,6 +339,27 @@ pub struct Server {
     pub http2: Option<SocketAddr>,
     pub root: PathBuf,
     running: Running,
+}
+
+impl From<Apache> for Server {
+    fn from(apache: Apache) -> Self {
+        let (address, root) = (apache.address(), apache.directory().join("root"));
+        Self { kind: Kind::Apache, address, http2: None, root, running: Running::Apache(apache) }
+    }
+}
+
+impl From<Lighttpd> for Server {
+    fn from(lighttpd: Lighttpd) -> Self {
+        let (address, root) = (lighttpd.address(), lighttpd.directory().join("root"));
+        Self { kind: Kind::Lighttpd, address, http2: None, root, running: Running::Lighttpd(lighttpd) }
+    }
+}
+
+impl From<Nginx> for Server {
+    fn from(nginx: Nginx) -> Self {
+        let (address, root) = (nginx.address(), nginx.directory().join("root"));
+        Self { kind: Kind::Nginx, address, http2: None, root, running: Running::Nginx(nginx) }
+    }
 }
 
 impl Server {
