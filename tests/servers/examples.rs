@@ -36,7 +36,7 @@ fn examples(application: &Application) -> [Server; 3] {
 }
 
 /// A line of the table as it is for one of the three, whose examples differ in two places.
-fn line<'a>(kind: Kind, line: [&'a str; 4]) -> [&'a str; 4] {
+fn line(kind: Kind, line: [&str; 4]) -> [&str; 4] {
     match (kind, line[0]) {
         // Its rewrite takes all that is no file.
         (Kind::Lighttpd, "/index.php/a") => [line[0], "/index.php", "", line[3]],

@@ -53,7 +53,7 @@ const NOT_DONE: &[(Kind, Deed, &str)] = &[
     (Libevent, Deed::AnyMethod, "evhttp knows nine methods by number and answers 501 to others"),
     (Libevent, Deed::WebDav, "evhttp knows nine methods by number and answers 501 to others"),
     (Lighttpd, Deed::AnyMethod, "it answers 501 to methods that are in no standard it knows"),
-    (Civetweb, Deed::AnyMethod, "it closes the connection at a method that it does not know"),
+    (Civetweb, Deed::AnyMethod, "it answers 400 to a method that it does not know"),
 ];
 
 impl Kind {
