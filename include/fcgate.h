@@ -1769,8 +1769,8 @@ int32_t fcgate_exchange_pause(fcgate_exchange *exchange, uint32_t paused);
 
 /*
  The client is gone: the exchange is given up, and `end` called with FCGATE_E_CLIENT_GONE; with
- `ignore_client_abort` the application may finish what it has begun, and `end` comes then. Head and
- data that come meanwhile are for nobody.
+ `ignore_client_abort` the application may finish what it has begun, and `end` comes then. Until then `head`
+ and `data` are still called: take what comes, it is for nobody.
 
  # Safety
  `exchange` is NULL or an exchange that no other thread uses meanwhile.
