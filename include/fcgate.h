@@ -347,6 +347,11 @@
 #define FCGATE_POOL_DOWN 3
 
 /*
+ The pool takes no new clients.
+ */
+#define FCGATE_POOL_DRAINING 4
+
+/*
  A page for a person: `text/html`.
  */
 #define FCGATE_STATUS_HTML 1
@@ -711,7 +716,7 @@ typedef struct {
      */
     uint32_t struct_size;
     /*
-     FCGATE_POOL_UP, FCGATE_POOL_SUSPECT or FCGATE_POOL_DOWN.
+     FCGATE_POOL_UP, FCGATE_POOL_SUSPECT, FCGATE_POOL_DOWN or FCGATE_POOL_DRAINING.
      */
     uint32_t state;
     /*
@@ -1313,6 +1318,20 @@ size_t fcgate_gateway_pool_count(const fcgate_gateway *gateway);
 int32_t fcgate_gateway_pool_at(const fcgate_gateway *gateway,
                                size_t index,
                                fcgate_pool_status *pool);
+
+/*
+ Has the pool at a place, from 0, take no new clients (`drain` is 1), or take them again (0). What is
+ under way there goes on, and clients that a sticky cookie binds to it still come. Holds for this
+ gateway, that is, for this process. Any thread.
+
+ Errors: FCGATE_E_NAME beyond the last; FCGATE_E_ARGUMENT for NULL.
+
+ # Safety
+ `gateway` is NULL or a gateway.
+ */
+int32_t fcgate_gateway_pool_drain(const fcgate_gateway *gateway,
+                                  size_t index,
+                                  uint32_t drain);
 
 /*
  Writes what a gateway knows of its pools as text, for a server's status page: `format` is

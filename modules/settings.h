@@ -2,6 +2,9 @@
  * table by `make header`; define FCGATE_SETTING before including this, as often as needed. */
 FCGATE_SETTING(weight, Weight, POOL, COUNT, "1", "Share of the requests that this pool takes, against the weights of the other pools.")
 FCGATE_SETTING(backup, Backup, POOL, FLAG, "off", "Use this pool only while no other pool of the balancer can be reached.")
+FCGATE_SETTING(drain, Drain, POOL, FLAG, "off", "Send no new clients to this pool; those that a sticky cookie binds to it still come.")
+FCGATE_SETTING(slow_start, SlowStart, POOL, TIME, "0", "Have a pool that came back after a failure take its full share only after this time, and little of it at first; the methods hash and ip_hash pay no heed to it.")
+FCGATE_SETTING(disable_time, DisableTime, POOL, TIME, "0", "Leave a pool that could not be reached alone for this time while others are up. 0 tries it after restart_window and then ever less often, at least every 30 s.")
 FCGATE_SETTING(max_connections, MaxConnections, POOL, COUNT, "0", "The most connections at once, idle ones included; set it to the number of the application's workers (php-fpm: pm.max_children), divided by the server's processes. 0 is no limit.")
 FCGATE_SETTING(keep_conn, KeepConn, POOL, CHOICE, "auto", "Keep connections after a request. An idle one occupies a whole worker of most applications, so auto keeps them only where max_connections is set.")
 FCGATE_SETTING(max_idle, MaxIdle, POOL, COUNT, "64", "The most idle connections that are kept; the rest is closed after its request.")
@@ -15,7 +18,7 @@ FCGATE_SETTING(connect_timeout, ConnectTimeout, POOL, TIME, "3s", "The longest t
 FCGATE_SETTING(bind, Bind, POOL, TEXT, "off", "The address of this machine that TCP connections come from, with a port (192.0.2.1:7000, [2001:db8::1]:7000) or without; off leaves it to the system.")
 FCGATE_SETTING(bind_transparent, BindTransparent, POOL, FLAG, "off", "Let bind be an address that is not this machine's (Linux, with the privilege CAP_NET_RAW); answers have to be routed back here.")
 FCGATE_SETTING(tcp_keepalive, TcpKeepalive, POOL, FLAG, "off", "Have the system probe silent TCP connections (SO_KEEPALIVE), so that a peer that is gone is noticed and firewalls don't forget it.")
-FCGATE_SETTING(method, Method, BALANCER, CHOICE, "round_robin", "How a pool is chosen: round_robin takes them in turn, by weight.")
+FCGATE_SETTING(method, Method, BALANCER, WORDS, "round_robin", "How a pool is chosen: round_robin takes them in turn, by weight; least_connections the one with the fewest requests under way, by weight; least_time the one that is likely to answer soonest; random_two the less busy of two that are drawn; ip_hash by the client's network (/24, IPv6 /64); hash by a param (hash REQUEST_URI) or a cookie (hash cookie:NAME), so that few keys move when pools come and go; sticky by a cookie that fcgate sets (named fcgate unless said otherwise); failover the first that is up.")
 FCGATE_SETTING(restart_window, RestartWindow, BALANCER, TIME, "5s", "How long a request waits and tries again while the application restarts, before it gets a 502; 0 gives up at once.")
 FCGATE_SETTING(send_timeout, SendTimeout, ROUTE, TIME, "30s", "The longest that the application may take no byte of a request that is being sent.")
 FCGATE_SETTING(head_timeout, HeadTimeout, ROUTE, TIME, "60s", "The longest until the response head is complete: raise it for scripts that run long before they answer.")
@@ -55,7 +58,6 @@ FCGATE_SETTING(params_file, ParamsFile, ROUTE, PATH, "", "A file of further para
 FCGATE_SETTING(params_directory, ParamsDirectory, ROUTE, PATH, "", "A directory of further params, one file for each: its name is the param's, its content the value (a mounted ConfigMap).")
 /* And every setting that a later version brings: FCGATE_LATER(name, Name). */
 #ifdef FCGATE_LATER
-FCGATE_LATER(slow_start, SlowStart)
 FCGATE_LATER(check, Check)
 FCGATE_LATER(check_path, CheckPath)
 FCGATE_LATER(check_interval, CheckInterval)

@@ -27,6 +27,7 @@ fn simulate(case: &Case, cut: usize, singly: bool) -> Outcome {
         idempotent: true,
         may_reuse: true,
         is_head_request: case.method == "HEAD",
+        key: None,
         pools: 1,
         restart_window: Duration::ZERO,
         max_tries: 0,

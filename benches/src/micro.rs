@@ -5,7 +5,7 @@
 use crate::Effort;
 use crate::report::Result;
 use criterion::Criterion;
-use fcgate::balancer::{Balancer, Method, Tried};
+use fcgate::balancer::{Balancer, HashKey, Method, Tried};
 use fcgate::cgi::{Environment, EnvironmentSettings, Facts, Files, Onoff};
 use fcgate::connection::{Connection, Event};
 use fcgate::pool::{Checkout, Health, Pool, PoolSettings};
@@ -183,15 +183,44 @@ pub fn pools(effort: Effort) -> Vec<Result> {
         }
     });
     let mut results = vec![Result::alone("P12", "A kept connection taken and given back", "ns", 60.0, taken)];
-    for (count, goal) in [(16, 40.0), (1000, 80.0)] {
-        let members: Vec<PoolSettings> = (0..count).map(|_| PoolSettings::default()).collect();
-        let balancer = Balancer::new(Method::RoundRobin, members.iter()).expect("equal weights are right");
-        let health: Vec<Health> = (0..count).map(|_| Health::new(5000, 4000, 1)).collect();
-        let tried = Tried::default();
-        let choice = bench.time(&format!("choose_among_{count}"), || {
-            black_box(balancer.choose(&tried, 1, |pool| &health[pool as usize]));
-        });
-        results.push(Result::alone("P12", &format!("A pool of {count} chosen by turns"), "ns", goal, choice));
+    let by_key = HashKey::Param("REQUEST_URI".into());
+    for (method, name, goals) in [
+        (Method::RoundRobin, "round_robin", [40.0, 80.0]),
+        (Method::RandomTwo, "random_two", [40.0, 80.0]),
+        (Method::Hash(by_key), "hash", [40.0, 80.0]),
+        (Method::LeastConnections, "least_connections", [60.0, 1500.0]),
+        (Method::LeastTime, "least_time", [60.0, 1500.0]),
+    ] {
+        for (count, goal) in [16, 1000].into_iter().zip(goals) {
+            let choice = choose(&mut bench, &method, name, count);
+            results.push(Result::alone(
+                "P12",
+                &format!("A pool of {count} chosen by {name}"),
+                "ns",
+                goal,
+                choice,
+            ));
+        }
     }
     results
+}
+
+/// Chooses among so many pools, each of them busy, so that no method has it easier than in real life.
+fn choose(bench: &mut Bench, method: &Method, name: &str, count: u32) -> f64 {
+    let settings = PoolSettings::default();
+    let addresses: Vec<String> =
+        (0..count).map(|at| format!("10.0.{}.{}:9000", at / 256, at % 256)).collect();
+    let pools = addresses.iter().map(|address| (address.as_str(), &settings));
+    let balancer = Balancer::new(method, pools, 1).expect("equal weights are right");
+    let health: Vec<Health> = (0..count).map(|_| Health::new(5000, 4000, 1)).collect();
+    for pool in 0..count {
+        (0..3 + pool % 5).for_each(|_| balancer.note_begin(pool));
+        balancer.note_answer(pool, Duration::from_micros(u64::from(900 + pool % 7)), 1);
+    }
+    let tried = Tried::default();
+    let mut key = 0u64;
+    bench.time(&format!("{name}_among_{count}"), || {
+        key = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        black_box(balancer.choose(&tried, Some(key), 1, |pool| &health[pool as usize]));
+    })
 }

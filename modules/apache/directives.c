@@ -309,6 +309,12 @@ static const char *set_pair(cmd_parms *cmd, void *directory, const char *first, 
     return set_setting(cmd, directory, apr_pstrcat(cmd->pool, first, " ", second, NULL));
 }
 
+/* For settings of one word or two. */
+static const char *set_words(cmd_parms *cmd, void *directory, const char *first, const char *second)
+{
+    return second ? set_pair(cmd, directory, first, second) : set_setting(cmd, directory, first);
+}
+
 /* FcgateLogStderr LEVEL|off */
 static const char *log_stderr(cmd_parms *cmd, void *directory, const char *level)
 {
@@ -456,6 +462,7 @@ static const char *param_unset_line(cmd_parms *cmd, void *directory, const char 
 #define TAKES_TEXT AP_INIT_TAKE1
 #define TAKES_PATH AP_INIT_TAKE1
 #define TAKES_PAIR AP_INIT_TAKE2
+#define TAKES_WORDS AP_INIT_TAKE12
 #define SETS_FLAG set_setting
 #define SETS_COUNT set_setting
 #define SETS_SIZE set_setting
@@ -464,6 +471,7 @@ static const char *param_unset_line(cmd_parms *cmd, void *directory, const char 
 #define SETS_TEXT set_setting
 #define SETS_PATH set_setting
 #define SETS_PAIR set_pair
+#define SETS_WORDS set_words
 
 const command_rec mod_fcgate_commands[] = {
     AP_INIT_RAW_ARGS("<FcgateBalancer", balancer_section, NULL, RSRC_CONF,

@@ -346,6 +346,7 @@ static char *pass_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 #define TAKES_TEXT NGX_CONF_TAKE1
 #define TAKES_PATH NGX_CONF_TAKE1
 #define TAKES_PAIR NGX_CONF_TAKE2
+#define TAKES_WORDS NGX_CONF_TAKE12
 
 #define AT(field) offsetof(ngx_http_fcgate_loc_conf_t, field)
 #define DIRECTIVE(name, type, set, offset, post) \

@@ -1,16 +1,36 @@
 //! A balancer: a named choice among pools.
 //!
-//! A method says whose turn it is among those that can be had; who can be had is asked of the pools'
+//! A method says which pool it is among those that can be had; who can be had is asked of the pools'
 //! health. An exchange never comes back to a pool that it has tried while there is another, and
 //! backups are asked only while no primary is up.
 
+pub mod failover;
+pub mod hash;
+pub mod ip_hash;
+pub mod key;
+pub mod least_connections;
+pub mod least_time;
+pub mod load;
+pub mod random_two;
 pub mod round_robin;
 pub mod settings;
+pub mod sticky;
 
+use crate::os::random;
 use crate::pool::{Admit, Health, PoolSettings};
+use failover::Failover;
+use hash::Hash;
+use least_connections::LeastConnections;
+use least_time::LeastTime;
+use random_two::{Random, RandomTwo};
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::time::Duration;
+use sticky::Sticky;
 
+pub use load::Load;
 pub use round_robin::{RoundRobin, WeightError};
-pub use settings::{BalancerSettings, Method};
+pub use settings::{BalancerSettings, HashKey, Method};
 
 /// The pools that one exchange has tried. No allocation for the first 64 pools of a balancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,91 +91,227 @@ pub enum Choice {
 /// A choice among pools, which are numbered as configured.
 #[derive(Debug)]
 pub struct Balancer {
-    primaries: Turns,
-    backups: Turns,
+    method: Method,
+    primaries: Rank,
+    backups: Rank,
+    sticky: Option<Sticky>,
+    loads: Box<[Load]>,
+    /// What the shares of pools in their slow start are drawn with, where there may be any.
+    slow_start: Option<Random>,
 }
 
-/// Whose turn it is within one rank.
+/// How the pools of one rank are chosen among.
 #[derive(Debug)]
-enum Turns {
+enum Rank {
     RoundRobin(RoundRobin),
+    LeastConnections(LeastConnections),
+    LeastTime(LeastTime),
+    RandomTwo(RandomTwo),
+    Hash(Hash),
+    Failover(Failover),
 }
 
-impl Turns {
-    fn new(method: Method, members: &[(u32, u32)]) -> Result<Self, WeightError> {
-        match method {
-            Method::RoundRobin => RoundRobin::new(members).map(Self::RoundRobin),
-        }
+impl Rank {
+    fn new(method: &Method, members: &[(u32, u32)], ids: &[u64], seed: u64) -> Result<Self, WeightError> {
+        Ok(match method {
+            Method::RoundRobin | Method::Sticky(_) => Self::RoundRobin(RoundRobin::new(members)?),
+            Method::LeastConnections => Self::LeastConnections(LeastConnections::new(members)?),
+            Method::LeastTime => Self::LeastTime(LeastTime::new(members)?),
+            Method::RandomTwo => Self::RandomTwo(RandomTwo::new(members, seed)?),
+            Method::IpHash | Method::Hash(_) => Self::Hash(Hash::new(members, ids)?),
+            Method::Failover => Self::Failover(Failover::new(members)),
+        })
     }
 
-    fn choose(&self, eligible: impl FnMut(u32) -> bool) -> Option<u32> {
+    fn choose(
+        &self,
+        key: Option<u64>,
+        loads: &[Load],
+        now: u64,
+        eligible: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
         match self {
-            Self::RoundRobin(turns) => turns.choose(eligible),
+            Self::RoundRobin(method) => method.choose(eligible),
+            Self::LeastConnections(method) => method.choose(loads, eligible),
+            Self::LeastTime(method) => method.choose(loads, now, eligible),
+            Self::RandomTwo(method) => method.choose(loads, eligible),
+            Self::Hash(method) => method.choose(key, eligible),
+            Self::Failover(method) => method.choose(eligible),
         }
     }
+}
+
+/// Numbers for pools, made of their addresses; one that is named twice gets two.
+fn ids_of<'a>(addresses: impl Iterator<Item = &'a str>) -> Vec<u64> {
+    let mut seen = HashSet::new();
+    let unique = |address: &str| {
+        let mut id = key::number_of(address.as_bytes());
+        while !seen.insert(id) {
+            id = random::mix(id);
+        }
+        id
+    };
+    addresses.map(unique).collect()
 }
 
 impl Balancer {
-    /// A balancer over pools with these settings.
+    /// A balancer over pools with these addresses and settings. Random draws follow from the seed.
     pub fn new<'a>(
-        method: Method,
-        pools: impl IntoIterator<Item = &'a PoolSettings>,
+        method: &Method,
+        pools: impl IntoIterator<Item = (&'a str, &'a PoolSettings)>,
+        seed: u64,
     ) -> Result<Self, WeightError> {
-        let (mut primaries, mut backups) = (Vec::new(), Vec::new());
-        for (index, pool) in (0..).zip(pools) {
-            let rank = if pool.backup { &mut backups } else { &mut primaries };
-            rank.push((index, pool.weight));
-        }
-        Ok(Self { primaries: Turns::new(method, &primaries)?, backups: Turns::new(method, &backups)? })
+        let (addresses, settings): (Vec<_>, Vec<_>) = pools.into_iter().unzip();
+        let ids = ids_of(addresses.into_iter());
+        let rank = |backup| {
+            let members: Vec<_> = (0..)
+                .zip(&settings)
+                .filter(|(_, pool)| pool.backup == backup)
+                .map(|(index, pool)| (index, pool.weight))
+                .collect();
+            Rank::new(method, &members, &ids, seed)
+        };
+        let by_key = matches!(method, Method::Hash(_) | Method::IpHash);
+        let starts_slowly = !by_key && settings.iter().any(|pool| !pool.slow_start.is_zero());
+        Ok(Self {
+            primaries: rank(false)?,
+            backups: rank(true)?,
+            sticky: match method {
+                Method::Sticky(cookie) => Some(Sticky::new(cookie, &ids)),
+                _ => None,
+            },
+            loads: settings.iter().map(|_| Load::default()).collect(),
+            slow_start: starts_slowly.then(|| Random::new(random::mix(seed))),
+            method: method.clone(),
+        })
     }
 
-    /// The pool to try next: whose turn it is among the untried that are up (or due for a trial),
-    /// primaries before backups; else any untried one that admits an exchange.
-    pub fn choose<'a>(&self, tried: &Tried, now: u64, health: impl Fn(u32) -> &'a Health) -> Choice {
-        let ranks = [&self.primaries, &self.backups];
-        let mut trial = false;
-        for rank in ranks {
-            let chosen = rank.choose(|pool| {
-                !tried.contains(pool) && {
+    /// What a request goes by; none where the method asks for nothing, or the request has it not.
+    /// `param` finds a param as the application gets it.
+    pub fn key_of<'a>(&self, param: impl Fn(&[u8]) -> Option<Cow<'a, [u8]>>) -> Option<u64> {
+        key::key_of(&self.method, param)
+    }
+
+    /// Whether a request with this key is bound to the pool, and waits for it rather than for another.
+    pub fn is_bound(&self, pool: u32, key: Option<u64>) -> bool {
+        self.bound(key) == Some(pool)
+    }
+
+    /// Whether clients are led back by a cookie.
+    pub fn is_sticky(&self) -> bool {
+        self.sticky.is_some()
+    }
+
+    /// The Set-Cookie for a request with this key that the pool answers, if it needs one.
+    pub fn set_cookie(&self, pool: u32, key: Option<u64>, secure: bool) -> Option<String> {
+        self.sticky.as_ref()?.set_cookie(pool, key, secure)
+    }
+
+    /// An exchange goes to a pool.
+    pub fn note_begin(&self, pool: u32) {
+        if self.minds_loads() {
+            self.loads[pool as usize].begin();
+        }
+    }
+
+    /// It left the pool.
+    pub fn note_end(&self, pool: u32) {
+        if self.minds_loads() {
+            self.loads[pool as usize].end();
+        }
+    }
+
+    /// A pool answered an exchange after this time.
+    pub fn note_answer(&self, pool: u32, took: Duration, now: u64) {
+        if self.method == Method::LeastTime {
+            self.loads[pool as usize].answered(took, now);
+        }
+    }
+
+    /// A pool had not answered an exchange after this time.
+    pub fn note_no_answer(&self, pool: u32, took: Duration, now: u64) {
+        if self.method == Method::LeastTime {
+            self.loads[pool as usize].unanswered(took, now);
+        }
+    }
+
+    fn minds_loads(&self) -> bool {
+        matches!(self.method, Method::LeastConnections | Method::LeastTime | Method::RandomTwo)
+    }
+
+    fn bound(&self, key: Option<u64>) -> Option<u32> {
+        self.sticky.as_ref()?.find(key?)
+    }
+
+    /// The pool to try next: the one that the request is bound to, or else by the method among the
+    /// untried that are up (or due for a trial), primaries before backups; else any untried one that
+    /// admits an exchange. A pool that drains is only for those who are bound to it.
+    pub fn choose<'a>(
+        &self,
+        tried: &Tried,
+        key: Option<u64>,
+        now: u64,
+        health: impl Fn(u32) -> &'a Health,
+    ) -> Choice {
+        let bound = self.bound(key).filter(|pool| !tried.contains(*pool));
+        if let Some(pool) = bound {
+            match health(pool) {
+                health if health.is_up() => return Choice::Pool(pool),
+                health if health.admit_trial(now) => return Choice::Trial(pool),
+                _ => {}
+            }
+        }
+        let draw = self.slow_start.as_ref().map(|random| random.next() as u32);
+        let may = |pool| !tried.contains(pool) && !health(pool).is_draining();
+        for rank in [&self.primaries, &self.backups] {
+            // Who starts slowly is passed over for others of its rank, and for nobody else.
+            for draw in [draw, None].into_iter().skip(usize::from(draw.is_none())) {
+                let eligible = |pool| {
                     let health = health(pool);
-                    health.is_up() || {
-                        trial = health.admit_trial(now);
-                        trial
+                    may(pool)
+                        && (health.is_up() && draw.is_none_or(|draw| health.takes_part(now, draw))
+                            || health.is_trial_due(now))
+                };
+                // Another thread may take a trial between the look and the choice.
+                while let Some(pool) = rank.choose(key, &self.loads, now, eligible) {
+                    match health(pool) {
+                        health if health.is_up() => return Choice::Pool(pool),
+                        health if health.admit_trial(now) => return Choice::Trial(pool),
+                        _ => {}
                     }
                 }
-            });
-            match chosen {
-                Some(pool) if trial => return Choice::Trial(pool),
-                Some(pool) => return Choice::Pool(pool),
-                None => {}
             }
         }
+        let admit = |pool| match health(pool).admit(now) {
+            Admit::Yes => Some(Choice::Pool(pool)),
+            Admit::Trial => Some(Choice::Trial(pool)),
+            Admit::NotBefore(_) => None,
+        };
+        if let Some(choice) = bound.and_then(admit) {
+            return choice;
+        }
+        for rank in [&self.primaries, &self.backups] {
+            let eligible = |pool| may(pool) && health(pool).admits_from(now) <= now;
+            while let Some(pool) = rank.choose(key, &self.loads, now, eligible) {
+                if let Some(choice) = admit(pool) {
+                    return choice;
+                }
+            }
+        }
+        Choice::NotBefore(self.admits_from(tried, now, health))
+    }
+
+    /// When one that was not tried admits an exchange, or, where all were tried, any of them.
+    fn admits_from<'a>(&self, tried: &Tried, now: u64, health: impl Fn(u32) -> &'a Health) -> u64 {
         let (mut untried, mut any) = (None, None);
-        for rank in ranks {
-            let chosen = rank.choose(|pool| {
-                let health = health(pool);
-                let from = health.admits_from(now);
-                earlier(&mut any, from);
-                if tried.contains(pool) {
-                    return false;
-                }
+        for pool in (0..self.loads.len() as u32).filter(|pool| !health(*pool).is_draining()) {
+            let from = health(pool).admits_from(now);
+            earlier(&mut any, from);
+            if !tried.contains(pool) {
                 earlier(&mut untried, from);
-                match health.admit(now) {
-                    Admit::Yes => true,
-                    Admit::Trial => {
-                        trial = true;
-                        true
-                    }
-                    Admit::NotBefore(_) => false,
-                }
-            });
-            match chosen {
-                Some(pool) if trial => return Choice::Trial(pool),
-                Some(pool) => return Choice::Pool(pool),
-                None => {}
             }
         }
-        Choice::NotBefore(untried.or(any).unwrap_or(u64::MAX))
+        untried.or(any).unwrap_or(u64::MAX)
     }
 }
 
@@ -188,15 +344,16 @@ mod tests {
                 })
                 .collect();
             let health = |seed| Health::new(WINDOW, 4_000, seed as u64);
+            let pools = settings.iter().map(|settings| ("", settings));
             Self {
-                balancer: Balancer::new(Method::RoundRobin, &settings).unwrap(),
+                balancer: Balancer::new(&Method::RoundRobin, pools, 1).unwrap(),
                 health: (0..weights.len()).map(health).collect(),
                 tried: Tried::default(),
             }
         }
 
         fn choose(&self, now: u64) -> Choice {
-            self.balancer.choose(&self.tried, now, |pool| &self.health[pool as usize])
+            self.balancer.choose(&self.tried, None, now, |pool| &self.health[pool as usize])
         }
 
         fn take_down(&self, pool: usize) {
@@ -234,7 +391,7 @@ mod tests {
         let choices: Vec<_> = (0..20).map(|_| world.choose(now)).collect();
         assert_eq!(choices.iter().filter(|choice| **choice == Trial(0)).count(), 1);
         assert_eq!(choices.iter().filter(|choice| **choice == Pool(1)).count(), 19);
-        world.health[0].on_success();
+        world.health[0].on_success(now);
         let choices: Vec<_> = (0..20).map(|_| world.choose(now)).collect();
         assert_eq!(choices.iter().filter(|choice| **choice == Pool(0)).count(), 10);
     }

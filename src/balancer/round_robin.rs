@@ -77,10 +77,17 @@ impl RoundRobin {
         self.cycle.iter().copied().find(|member| eligible(*member))
     }
 
+    /// The member whose turn it is.
     fn next(&self) -> Option<u32> {
         let turn = self.turn.fetch_add(1, Relaxed);
         // A cycle of no turns has no remainder, and no member.
         self.cycle.get(turn.checked_rem(self.cycle.len())?).copied()
+    }
+
+    /// The member whose place in the cycle a random number hits: each as often as its weight says.
+    pub fn at(&self, random: u64) -> Option<u32> {
+        let place = u128::from(random) * self.cycle.len() as u128 >> 64;
+        self.cycle.get(place as usize).copied()
     }
 }
 

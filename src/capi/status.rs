@@ -15,6 +15,8 @@ pub const FCGATE_POOL_UP: u32 = 1;
 pub const FCGATE_POOL_SUSPECT: u32 = 2;
 /// The pool failed for longer than `restart_window`; one request at a time tries it.
 pub const FCGATE_POOL_DOWN: u32 = 3;
+/// The pool takes no new clients.
+pub const FCGATE_POOL_DRAINING: u32 = 4;
 
 /// A page for a person: `text/html`.
 pub const FCGATE_STATUS_HTML: u32 = 1;
@@ -28,6 +30,7 @@ const _: () = {
     assert!(FCGATE_POOL_UP == State::Up as u32);
     assert!(FCGATE_POOL_SUSPECT == State::Suspect as u32);
     assert!(FCGATE_POOL_DOWN == State::Down as u32);
+    assert!(FCGATE_POOL_DRAINING == State::Draining as u32);
     assert!(FCGATE_STATUS_HTML == Format::Html as u32);
     assert!(FCGATE_STATUS_JSON == Format::Json as u32);
     assert!(FCGATE_STATUS_PROMETHEUS == Format::Prometheus as u32);
@@ -39,7 +42,7 @@ const _: () = {
 pub struct fcgate_pool_status {
     /// sizeof(fcgate_pool_status).
     pub struct_size: u32,
-    /// FCGATE_POOL_UP, FCGATE_POOL_SUSPECT or FCGATE_POOL_DOWN.
+    /// FCGATE_POOL_UP, FCGATE_POOL_SUSPECT, FCGATE_POOL_DOWN or FCGATE_POOL_DRAINING.
     pub state: u32,
     /// 1 if it is asked only while no other can be reached.
     pub backup: u32,
@@ -119,6 +122,27 @@ pub unsafe extern "C" fn fcgate_gateway_pool_at(
         copy_text(&mut told.pool, &known.address);
         // SAFETY: as this function's contract says.
         if unsafe { fill(pool, &told) } { FCGATE_OK } else { FCGATE_E_ARGUMENT }
+    })
+}
+
+/// Has the pool at a place, from 0, take no new clients (`drain` is 1), or take them again (0). What is
+/// under way there goes on, and clients that a sticky cookie binds to it still come. Holds for this
+/// gateway, that is, for this process. Any thread.
+///
+/// Errors: FCGATE_E_NAME beyond the last; FCGATE_E_ARGUMENT for NULL.
+///
+/// # Safety
+/// `gateway` is NULL or a gateway.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcgate_gateway_pool_drain(
+    gateway: *const fcgate_gateway,
+    index: usize,
+    drain: u32,
+) -> i32 {
+    guard(FCGATE_E_PANIC, || {
+        // SAFETY: as this function's contract says.
+        let Some(gateway) = (unsafe { shared(gateway) }) else { return FCGATE_E_ARGUMENT };
+        if gateway.gateway.engine().drain(index, drain != 0) { FCGATE_OK } else { FCGATE_E_NAME }
     })
 }
 

@@ -12,7 +12,8 @@ use super::header_params::HeaderParams;
 use super::name_index::NameIndex;
 use super::script;
 use super::settings::{EnvironmentSettings, Onoff, ParamRule, Preset};
-use crate::protocol::{PairTooLong, ParamsEncoder};
+use crate::protocol::{PairTooLong, ParamsEncoder, find_param};
+use std::borrow::Cow;
 use std::fmt;
 
 /// What kind of refusal an [`EnvironmentError`] is.
@@ -108,6 +109,11 @@ impl Environment {
     /// The PARAMS records that were made last, their empty one included; of request id 0.
     pub fn encoded(&self) -> &[u8] {
         &self.encoded
+    }
+
+    /// The value of a param.
+    pub fn param(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        find_param(&self.encoded, name)
     }
 
     /// The script that the request led to, as the application sees it; empty if to none.

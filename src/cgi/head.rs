@@ -180,6 +180,15 @@ impl ResponseHead {
         is(b"Content-Type", b"text/event-stream") || is(b"X-Accel-Buffering", b"no")
     }
 
+    /// Adds a field of fcgate's own to a head that is whole.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        let middle = start + name.len();
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
+        self.fields.push((start..middle, middle..self.bytes.len()));
+    }
+
     /// The Content-Length, if there is one.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length

@@ -330,7 +330,7 @@ mod tests {
                 "a:1 head_timeout=4s",
                 "pool a:1: head_timeout is a setting of routes: set it on a route or in the balancer",
             ),
-            ("a:1 slow_start=30s", "pool a:1: slow_start=30s: slow_start comes with a later version"),
+            ("a:1 check=ping", "pool a:1: check=ping: check comes with a later version"),
             (
                 "a:1 max_connections=auto",
                 "pool a:1: max_connections=auto: comes with a later version; now there is 0 to 1000000",

@@ -111,6 +111,11 @@ pub(super) fn pools(place: &str, pools: &[&PoolSettings]) -> Result<(), ConfigEr
             "{place} has only backup pools; at least one must be no backup"
         )));
     }
+    if pools.iter().all(|pool| pool.drain) {
+        return Err(ConfigError::new(format!(
+            "{place}: all its pools drain; at least one must take new clients"
+        )));
+    }
     for backup in [false, true] {
         let weights = || pools.iter().filter(|pool| pool.backup == backup).map(|pool| u64::from(pool.weight));
         let common = weights().fold(0, gcd).max(1);

@@ -68,7 +68,7 @@ const IN_HTACCESS: [&str; 2] = ["preset", "error_override"];
 fn syntax(setting: &Setting) -> String {
     let (kind, range) = (setting.kind().name(), setting.range());
     match kind {
-        "flag" | "choice" => range.replace(", ", "\\|"),
+        "flag" | "choice" | "words" => range.replace(", ", "\\|"),
         "count" => format!("NUMBER ({range})"),
         "size" => format!("SIZE ({range})"),
         "time" => format!("TIME ({range})"),
@@ -126,7 +126,7 @@ pub fn lighttpd() -> String {
         let range = setting.range();
         let value = match setting.kind().name() {
             "flag" => "\"enable\"\\|\"disable\"".into(),
-            "choice" => format!("\"{}\"", range.replace(", ", "\"\\|\"")),
+            "choice" | "words" => format!("\"{}\"", range.replace(", ", "\"\\|\"")),
             "count" => format!("NUMBER ({range})"),
             "size" => format!("\"SIZE\" ({range})"),
             "time" => format!("\"TIME\" ({range})"),
@@ -166,7 +166,7 @@ pub fn lighttpd() -> String {
 /// Settings that nginx has under a name of its own.
 const NOT_IN_NGINX: [&str; 3] = ["document_root", "request_memory", "spool_directory"];
 /// Settings that make sense on a pool's own line only.
-const OF_ONE_POOL: [&str; 2] = ["weight", "backup"];
+const OF_ONE_POOL: [&str; 3] = ["weight", "backup", "drain"];
 
 /// The directives of nginx's module that stand for settings, as a part of its page in the docs.
 pub fn nginx() -> String {

@@ -358,6 +358,7 @@ mod tests {
         for (line, text) in [
             ("a:1 keep_conn=on max_idle=0", "pool a:1 of balancer default: keep_conn=on keeps no connection"),
             ("a:1 multiplex keep_conn=off", "pool a:1 of balancer default: multiplex=on needs connections"),
+            ("a:1 drain", "balancer default: all its pools drain"),
             ("a:1 backup", "balancer default has only backup pools"),
             ("a:1 preset=script", "route default: preset=script needs script"),
         ] {

@@ -53,6 +53,8 @@ pub enum Kind {
     Path,
     /// Two absolute paths.
     Pair,
+    /// One of some words, of which some have another one after them.
+    Words,
 }
 
 impl Kind {
@@ -67,12 +69,18 @@ impl Kind {
             Self::Text => "text",
             Self::Path => "path",
             Self::Pair => "pair",
+            Self::Words => "words",
         }
     }
 }
 
 /// A word that a choice takes, and what it sets.
 pub(super) type Word<T> = (&'static str, fn(&mut T));
+
+/// A word that takes another one after it: the word, what that other one is (`KEY`; in brackets if it
+/// may be left out; empty if there is none), and what they set. It says what is wrong with the other one.
+pub(super) type Phrase<T> =
+    (&'static str, &'static str, fn(&mut T, Option<&str>) -> Result<(), &'static str>);
 
 /// A field of the settings `T`: what it takes and how it is set.
 pub(super) enum Field<T: 'static> {
@@ -100,6 +108,7 @@ pub(super) enum Field<T: 'static> {
     },
     Path(fn(&mut T, &str)),
     Pair(fn(&mut T, Option<(&str, &str)>)),
+    Words(&'static [Phrase<T>]),
 }
 
 /// The settings that a field belongs to.
@@ -208,6 +217,7 @@ impl<T> Field<T> {
             Self::Text { .. } => Kind::Text,
             Self::Path(_) => Kind::Path,
             Self::Pair(_) => Kind::Pair,
+            Self::Words(_) => Kind::Words,
         }
     }
 
@@ -225,6 +235,10 @@ impl<T> Field<T> {
             Self::Text { .. } => "text".into(),
             Self::Path(_) => "absolute path".into(),
             Self::Pair(_) => "two absolute paths".into(),
+            Self::Words(phrases) => {
+                let text = |(word, other, _): &Phrase<T>| format!("{word} {other}").trim_end().to_owned();
+                phrases.iter().map(text).collect::<Vec<_>>().join(", ")
+            }
         }
     }
 
@@ -263,6 +277,23 @@ impl<T> Field<T> {
                     absolute(second)?;
                 }
                 set(settings, pair);
+            }
+            Self::Words(phrases) => {
+                let mut words = value.split_ascii_whitespace();
+                let (first, other) = (words.next().unwrap_or_default(), words.next());
+                let names: Vec<_> = phrases.iter().map(|(word, ..)| *word).collect();
+                let (word, expected, set) = phrases[parse::choice(first, &names)?];
+                let is_optional = expected.starts_with('[');
+                match other {
+                    _ if words.next().is_some() => {
+                        return Err(format!("too many words; write {word} {expected}").trim_end().into());
+                    }
+                    Some(_) if expected.is_empty() => return Err(format!("{word} has no word after it")),
+                    None if !expected.is_empty() && !is_optional => {
+                        return Err(format!("a word is missing; write {word} {expected}"));
+                    }
+                    _ => set(settings, other)?,
+                }
             }
         }
         Ok(())
@@ -322,6 +353,19 @@ mod tests {
             ("map_root", "/a", "map_root=/a: not a pair; write two words with a blank between them"),
             ("map_root", "/a b", "map_root=/a b: a path begins with /; write the absolute path (/srv/b)"),
             ("extension", "php", "extension=php: an extension begins with its dot (.php) and has no / in it"),
+            ("method", "hash", "method=hash: a word is missing; write hash KEY"),
+            ("method", "failover now", "method=failover now: failover has no word after it"),
+            ("method", "sticky a b", "method=sticky a b: too many words; write sticky [COOKIE]"),
+            (
+                "method",
+                "sticky a;b",
+                "method=sticky a;b: a cookie's name has letters, digits, '-', '_' and '.' only",
+            ),
+            (
+                "method",
+                "hash A=B",
+                "method=hash A=B: a key is the name of a param (REQUEST_URI), or cookie:NAME",
+            ),
             ("script", "/a\0b", "script=/a\\0b: a value can't contain NUL or a line break"),
         ] {
             assert_eq!(refused(name, value), text);
@@ -353,8 +397,9 @@ mod tests {
     #[test]
     fn later_values_are_refused_by_name() {
         assert_eq!(
-            refused("method", "Least_Connections"),
-            "method=Least_Connections: comes with a later version; now there is round_robin"
+            refused("method", "Traffic"),
+            "method=Traffic: comes with a later version; now there is round_robin, least_connections, \
+             least_time, random_two, ip_hash, hash KEY, sticky [COOKIE], failover"
         );
         assert_eq!(
             refused("max_connections", "auto"),

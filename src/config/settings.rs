@@ -7,12 +7,12 @@ use super::error::ConfigError;
 use super::route::{Flush, RequestBody, ResponseBody, RouteSettings};
 use super::setting::{Field, Setting, Target};
 use super::suggest::nearest;
-use crate::balancer::{BalancerSettings, Method};
+use crate::balancer::{BalancerSettings, HashKey, Method};
 use crate::cgi::{Onoff, Preset};
 use crate::os::address::source_address;
 use crate::pool::{KeepConn, PoolSettings};
-use Field::{Choice, Count, Flag, Pair, Path, Size, Text, Time};
 use std::net::SocketAddr;
+use Field::{Choice, Count, Flag, Pair, Path, Size, Text, Time, Words};
 use std::time::Duration;
 
 /// The shortest time that is a time: what a timeout of 0 would mean, nobody could tell.
@@ -38,6 +38,26 @@ pub static SETTINGS: &[Setting] = &[
         "off",
         Flag(|pool, on| pool.backup = on),
         "Use this pool only while no other pool of the balancer can be reached.",
+    ),
+    pool(
+        "drain",
+        "off",
+        Flag(|pool, on| pool.drain = on),
+        "Send no new clients to this pool; those that a sticky cookie binds to it still come.",
+    ),
+    pool(
+        "slow_start",
+        "0",
+        Time { least: Duration::ZERO, most: DAY, set: |pool, time| pool.slow_start = time },
+        "Have a pool that came back after a failure take its full share only after this time, and little of \
+         it at first; the methods hash and ip_hash pay no heed to it.",
+    ),
+    pool(
+        "disable_time",
+        "0",
+        Time { least: Duration::ZERO, most: DAY, set: |pool, time| pool.disable_time = time },
+        "Leave a pool that could not be reached alone for this time while others are up. 0 tries it after \
+         restart_window and then ever less often, at least every 30 s.",
     ),
     // Pools: connections.
     pool(
@@ -137,22 +157,23 @@ pub static SETTINGS: &[Setting] = &[
     balancer(
         "method",
         "round_robin",
-        Choice(&[("round_robin", |balancer| balancer.method = Method::RoundRobin)]),
-        "How a pool is chosen: round_robin takes them in turn, by weight.",
+        Words(&[
+            ("round_robin", "", |balancer, _| method(balancer, Method::RoundRobin)),
+            ("least_connections", "", |balancer, _| method(balancer, Method::LeastConnections)),
+            ("least_time", "", |balancer, _| method(balancer, Method::LeastTime)),
+            ("random_two", "", |balancer, _| method(balancer, Method::RandomTwo)),
+            ("ip_hash", "", |balancer, _| method(balancer, Method::IpHash)),
+            ("hash", "KEY", |balancer, key| method(balancer, Method::Hash(hash_key(key)?))),
+            ("sticky", "[COOKIE]", |balancer, name| method(balancer, Method::Sticky(cookie_name(name)?))),
+            ("failover", "", |balancer, _| method(balancer, Method::Failover)),
+        ]),
+        "How a pool is chosen: round_robin takes them in turn, by weight; least_connections the one with the \
+         fewest requests under way, by weight; least_time the one that is likely to answer soonest; random_two the \
+         less busy of two that are drawn; ip_hash by the client's network (/24, IPv6 /64); hash by a param \
+         (hash REQUEST_URI) or a cookie (hash cookie:NAME), so that few keys move when pools come and go; sticky by \
+         a cookie that fcgate sets (named fcgate unless said otherwise); failover the first that is up.",
     )
-    .later(&[
-        "least_connections",
-        "least_time",
-        "random",
-        "random_two",
-        "ip_hash",
-        "hash",
-        "consistent",
-        "sticky",
-        "first",
-        "traffic",
-        "busyness",
-    ]),
+    .later(&["traffic", "busyness"]),
     balancer(
         "restart_window",
         "5s",
@@ -445,7 +466,6 @@ const fn later(name: &'static str, today: Option<&'static str>) -> Later {
 
 /// Accepted in silence they would seem to work.
 const LATER: &[Later] = &[
-    later("slow_start", Some("0")),
     later("check", Some("off")),
     later("check_path", None),
     later("check_interval", None),
@@ -524,6 +544,33 @@ impl Setting {
     }
 }
 
+fn method(balancer: &mut BalancerSettings, method: Method) -> Result<(), &'static str> {
+    balancer.method = method;
+    Ok(())
+}
+
+const COOKIE_NAME: &str = "a cookie's name has letters, digits, '-', '_' and '.' only";
+
+fn is_cookie_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn cookie_name(name: Option<&str>) -> Result<Box<str>, &'static str> {
+    let name = name.unwrap_or("fcgate");
+    if is_cookie_name(name) { Ok(name.into()) } else { Err(COOKIE_NAME) }
+}
+
+fn hash_key(key: Option<&str>) -> Result<HashKey, &'static str> {
+    let key = key.unwrap_or_default();
+    match key.strip_prefix("cookie:") {
+        Some(name) if is_cookie_name(name) => Ok(HashKey::Cookie(name.into())),
+        None if key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') => {
+            Ok(HashKey::Param(key.into()))
+        }
+        _ => Err("a key is the name of a param (REQUEST_URI), or cookie:NAME"),
+    }
+}
+
 /// A count whose range lies within u32.
 fn narrow(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
@@ -594,6 +641,9 @@ mod tests {
         let pool = PoolSettings {
             weight: 77,
             backup: true,
+            drain: true,
+            slow_start: time,
+            disable_time: time,
             max_connections: 77,
             max_idle: 77,
             idle_timeout: time,
@@ -608,7 +658,7 @@ mod tests {
             bind_transparent: true,
             tcp_keepalive: true,
         };
-        let balancer = BalancerSettings { method: Method::RoundRobin, restart_window: time };
+        let balancer = BalancerSettings { method: Method::Failover, restart_window: time };
         let environment = crate::cgi::EnvironmentSettings {
             preset: Preset::Plain,
             script: "/77".into(),
@@ -663,6 +713,9 @@ mod tests {
                 Kind::Flag | Kind::Choice => {
                     setting.range().split(", ").for_each(|word| setting.check(word).unwrap());
                 }
+                Kind::Words => setting.range().split(", ").for_each(|words| {
+                    setting.check(&words.replace(['[', ']'], "")).unwrap();
+                }),
                 Kind::Pair => setting.check("/srv/app /var/www/html").unwrap(),
                 Kind::Path => setting.check("/srv/my site").unwrap(),
                 Kind::Text => setting.check(".text").or_else(|_| setting.check("127.0.0.2")).unwrap(),

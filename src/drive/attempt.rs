@@ -3,6 +3,7 @@
 
 use super::dial::Source;
 use super::engine::{Engine, Link};
+use super::scratch::Scratch;
 use crate::balancer::Choice;
 use crate::exchange::Exchange;
 use crate::os::clock::milliseconds;
@@ -80,6 +81,8 @@ pub struct Attempt {
     queued: bool,
     trial: bool,
     reuse: bool,
+    /// When the pool got the exchange, until it answers.
+    unanswered_since: Option<Duration>,
 }
 
 impl Attempt {
@@ -95,6 +98,7 @@ impl Attempt {
             queued: false,
             trial: false,
             reuse: false,
+            unanswered_since: None,
         }
     }
 
@@ -115,7 +119,8 @@ impl Attempt {
         let mut passed_over = None;
         loop {
             let tried = passed_over.as_ref().unwrap_or(exchange.tried());
-            let (member, trial) = match (engine.choose(self.balancer, tried, now), first_busy) {
+            let choice = engine.choose(self.balancer, tried, exchange.key(), now);
+            let (member, trial) = match (choice, first_busy) {
                 (Choice::Pool(member), None) => (member, false),
                 (Choice::Trial(member), None) => (member, true),
                 (Choice::Pool(member), Some(busy)) if member != busy && !tried.contains(member) => {
@@ -142,8 +147,7 @@ impl Attempt {
                         return Got::Nothing;
                     }
                     Join::Joined => {
-                        self.member = member;
-                        pool.counters().requests.add(1);
+                        self.begin(engine, member, now);
                         pool.counters().reuses.add(1);
                         return Got::Shared;
                     }
@@ -169,6 +173,10 @@ impl Attempt {
                         pool.health().on_abandoned_trial(milliseconds(now));
                     }
                     first_busy.get_or_insert(member);
+                    // A session is where its data is.
+                    if engine.balancer(self.balancer).is_bound(member, exchange.key()) {
+                        break;
+                    }
                     passed_over.get_or_insert_with(|| exchange.tried().clone()).insert(member);
                     continue;
                 }
@@ -216,9 +224,8 @@ impl Attempt {
         member: u32,
         grant: Grant<Link>,
     ) -> Got {
-        self.member = member;
+        self.begin(engine, member, now);
         let pool = engine.pool(self.balancer, member);
-        pool.counters().requests.add(1);
         match grant {
             // A repeated attempt is looked after by the retry rule; what may not be repeated must
             // not meet a connection that was closed meanwhile.
@@ -239,10 +246,35 @@ impl Attempt {
         }
     }
 
+    fn begin(&mut self, engine: &Engine, member: u32, now: Duration) {
+        self.member = member;
+        self.unanswered_since = Some(now);
+        engine.note_begin(self.balancer, member);
+    }
+
+    /// The response head is complete: how long it took counts for the pool, and a client that is to come
+    /// back here is told so.
+    pub fn answered(&mut self, engine: &Engine, scratch: &mut Scratch, now: Duration) {
+        let balancer = engine.balancer(self.balancer);
+        if let Some(since) = self.unanswered_since.take() {
+            // The time that a client takes for its body is not the pool's.
+            let sent = scratch.exchange.times().sent.filter(|_| scratch.exchange.outgoing.body_offered() > 0);
+            let took = now.saturating_sub(sent.unwrap_or(since));
+            balancer.note_answer(self.member, took, milliseconds(now));
+        }
+        let secure =
+            || scratch.environment.param(b"HTTPS").is_some_and(|value| value.eq_ignore_ascii_case(b"on"));
+        if balancer.is_sticky()
+            && let Some(cookie) = balancer.set_cookie(self.member, scratch.exchange.key(), secure())
+        {
+            scratch.exchange.response.head.append(b"Set-Cookie", cookie.as_bytes());
+        }
+    }
+
     /// The socket is connected.
     pub fn connected(&mut self, engine: &Engine, exchange: &mut Exchange, now: Duration, stream: Stream) {
         let pool = engine.pool(self.balancer, self.member);
-        pool.health().on_success();
+        pool.health().on_success(milliseconds(now));
         pool.counters().connects.add(1);
         self.trial = false;
         let mut link = Box::new(Link::new(stream, now));
@@ -273,12 +305,16 @@ impl Attempt {
     pub fn take_clean(&mut self, engine: &Engine) -> Option<(Box<Link>, Permit)> {
         self.link.as_ref().filter(|link| self.source.is_none() && link.connection.is_clean())?;
         let (link, permit) = (self.link.take()?, self.permit.take()?);
-        engine.pool(self.balancer, self.member).counters().ended.add(1);
+        engine.note_end(self.balancer, self.member);
         Some((link, permit))
     }
 
     /// Gives back whatever is held; a connection is closed.
     pub fn release(&mut self, engine: &Engine, now: Duration) {
+        if let Some(since) = self.unanswered_since.take() {
+            let took = now.saturating_sub(since);
+            engine.balancer(self.balancer).note_no_answer(self.member, took, milliseconds(now));
+        }
         if !self.queued && self.permit.is_none() {
             return;
         }
@@ -293,7 +329,7 @@ impl Attempt {
             pool.health().on_abandoned_trial(milliseconds(now));
         }
         if let Some(permit) = self.permit.take() {
-            pool.counters().ended.add(1);
+            engine.note_end(self.balancer, self.member);
             pool.discard(permit);
         }
     }

@@ -205,14 +205,13 @@ impl Blocking {
                     };
                     if given.head || given.complete || !given.stderr.is_empty() || !given.body.is_empty() {
                         let (stderr, body) = (place(given.stderr), place(given.body));
-                        self.unflushed = self.wants_pauses
-                            && (self.unflushed || given.head || given.complete || !body.is_empty());
-                        return Some(Progress::Given {
-                            stderr,
-                            head: given.head,
-                            body,
-                            complete: given.complete,
-                        });
+                        let (head, complete) = (given.head, given.complete);
+                        if head {
+                            self.attempt.answered(&self.engine, scratch, self.now);
+                        }
+                        self.unflushed =
+                            self.wants_pauses && (self.unflushed || head || complete || !body.is_empty());
+                        return Some(Progress::Given { stderr, head, body, complete });
                     }
                 }
                 Ok(None) => self.inbound = 0..0,

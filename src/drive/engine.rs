@@ -10,7 +10,7 @@ use crate::config::{Frozen, RouteSettings};
 use crate::connection::Connection;
 use crate::os::clock;
 use crate::os::socket::Stream;
-use crate::os::{Address, SocketAddress};
+use crate::os::{Address, SocketAddress, random};
 use crate::pool::{Permit, Pool, PoolSettings};
 use std::fmt;
 use std::io;
@@ -99,8 +99,12 @@ impl Engine {
         for balancer in &config.balancers {
             let members = &config.pools[balancer.pools.clone()];
             turns.push(Turns {
-                balancer: Balancer::new(balancer.settings.method, members.iter().map(|pool| &pool.settings))
-                    .map_err(|error| format!("balancer {}: {error}", balancer.name))?,
+                balancer: Balancer::new(
+                    &balancer.settings.method,
+                    members.iter().map(|pool| (pool.address.as_str(), &pool.settings)),
+                    random::bits(),
+                )
+                .map_err(|error| format!("balancer {}: {error}", balancer.name))?,
                 first: pools.len(),
                 count: members.len(),
             });
@@ -201,10 +205,35 @@ impl Engine {
         self.routes.files(route).map(|files| files.current(now, &self.log))
     }
 
-    /// The pool of a balancer to try next.
-    pub fn choose(&self, balancer: usize, tried: &Tried, now: Duration) -> Choice {
-        let turns = &self.turns[balancer];
-        turns.balancer.choose(tried, clock::milliseconds(now), |member| self.pool(balancer, member).health())
+    /// The pool of a balancer to try next, for a request that goes by this key.
+    pub fn choose(&self, balancer: usize, tried: &Tried, key: Option<u64>, now: Duration) -> Choice {
+        let health = |member| self.pool(balancer, member).health();
+        self.turns[balancer].balancer.choose(tried, key, clock::milliseconds(now), health)
+    }
+
+    /// The choice among the pools of a balancer.
+    pub fn balancer(&self, balancer: usize) -> &Balancer {
+        &self.turns[balancer].balancer
+    }
+
+    /// An exchange goes to a pool.
+    pub fn note_begin(&self, balancer: usize, member: u32) {
+        self.pool(balancer, member).counters().requests.add(1);
+        self.balancer(balancer).note_begin(member);
+    }
+
+    /// It left the pool.
+    pub fn note_end(&self, balancer: usize, member: u32) {
+        self.pool(balancer, member).counters().ended.add(1);
+        self.balancer(balancer).note_end(member);
+    }
+
+    /// Has a pool, by its place among all, take no new clients, or take them again. What is under way
+    /// there goes on.
+    pub fn drain(&self, place: usize, drain: bool) -> bool {
+        let Some(pool) = self.pools.get(place) else { return false };
+        pool.drain(drain);
+        true
     }
 
     /// The addresses of a pool. A name is looked up when it was not yet, or long enough ago that
@@ -220,7 +249,7 @@ impl Engine {
 
     /// Lays a clean connection aside, or closes it where it may not be kept.
     pub fn check_in(&self, pool: &Pool<Link>, link: Box<Link>, permit: Permit, now: Duration) {
-        if link.is_worn(pool.settings(), now) || self.is_retired() {
+        if link.is_worn(pool.settings(), now) || self.is_retired() || pool.health().is_draining() {
             drop(link);
             return pool.discard(permit);
         }

@@ -177,6 +177,7 @@ pub fn start(
         idempotent: safe || settings.retry_non_idempotent,
         may_reuse: safe || settings.reuse_non_idempotent,
         is_head_request: method == b"HEAD",
+        key: engine.balancer(route.balancer).key_of(|name| scratch.environment.param(name)),
         pools: engine.pool_count(route.balancer),
         restart_window: engine.config.balancers[route.balancer].settings.restart_window,
         max_tries: if settings.retry { settings.max_tries } else { 1 },

@@ -22,6 +22,8 @@ pub struct Plan<'a> {
     pub may_reuse: bool,
     /// The method is HEAD.
     pub is_head_request: bool,
+    /// What its pool is chosen by, where the balancer goes by something of the request.
+    pub key: Option<u64>,
     /// How many pools the balancer has.
     pub pools: usize,
     /// How long the application's restart is waited out.

@@ -55,6 +55,7 @@ pub struct Exchange {
     step: Step,
     role: Role,
     id: u16,
+    key: Option<u64>,
     pool: u32,
     on_kept: bool,
     may_reuse: bool,
@@ -95,6 +96,7 @@ impl Exchange {
         self.retry.start(plan.pools, plan.restart_window, plan.idempotent, bounds);
         self.outgoing.prepare(plan.role, plan.params, plan.body_length);
         self.role = plan.role;
+        self.key = plan.key;
         self.may_reuse = plan.may_reuse;
         self.body_replayable = plan.body_replayable;
         self.is_head_request = plan.is_head_request;
@@ -158,6 +160,11 @@ impl Exchange {
     /// The request id on the connection; 0 before there is one.
     pub fn id(&self) -> u16 {
         self.id
+    }
+
+    /// What its pool is chosen by, if by something of the request.
+    pub fn key(&self) -> Option<u64> {
+        self.key
     }
 
     /// The pool of this attempt, by its place in its balancer.

@@ -77,6 +77,7 @@ impl World {
             idempotent: true,
             may_reuse: true,
             is_head_request: false,
+            key: None,
             pools: 1,
             restart_window: 5 * SECOND,
             max_tries: 0,

@@ -14,6 +14,8 @@ pub enum State {
     Suspect = 2,
     /// It failed for longer than the restart window; one request at a time tries it.
     Down = 3,
+    /// It takes no new clients.
+    Draining = 4,
 }
 
 impl State {
@@ -23,6 +25,7 @@ impl State {
             Self::Up => "up",
             Self::Suspect => "suspect",
             Self::Down => "down",
+            Self::Draining => "draining",
         }
     }
 }
@@ -67,6 +70,7 @@ pub fn pool(engine: &Engine, index: usize) -> Option<PoolStatus> {
     let pool = engine.pools().get(index)?;
     let now = clock::milliseconds(clock::now());
     let state = match pool.health() {
+        health if health.is_draining() => State::Draining,
         health if health.is_up() => State::Up,
         health if health.is_down(now) => State::Down,
         _ => State::Suspect,

@@ -18,8 +18,8 @@
 //! Times are milliseconds of one monotonic clock. Orderings are relaxed: a thread that sees a state a
 //! moment late judges by what was true a moment ago, which is all that a mark can say anyway.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use crate::os::random::mix;
 
@@ -27,6 +27,9 @@ use crate::os::random::mix;
 const BACKOFF_FIRST: u64 = 1_000;
 /// The longest backoff before its jitter, which is up to a quarter: 30 s together.
 const BACKOFF_LAST: u64 = 24_000;
+
+/// The part that a pool takes when its slow start begins: one of so many.
+const FIRST_PART: u64 = 20;
 
 /// No failure since the last success.
 const UP: u64 = 0;
@@ -70,6 +73,11 @@ pub struct Health {
     suspect_since: AtomicU64,
     last_failure: AtomicU64,
     trials: AtomicU64,
+    /// When it was up again after a failure, plus one; 0 if its slow start is over.
+    up_since: AtomicU64,
+    draining: AtomicBool,
+    slow_start: u64,
+    disable_time: u64,
     restart_window: u64,
     /// After this time a trial without an outcome no longer keeps others out.
     trial_lease: u64,
@@ -83,10 +91,43 @@ impl Health {
             suspect_since: AtomicU64::new(UP),
             last_failure: AtomicU64::new(0),
             trials: AtomicU64::new(Trials::NONE),
+            up_since: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            slow_start: 0,
+            disable_time: 0,
             restart_window,
             trial_lease,
             seed,
         }
+    }
+
+    /// One that takes its full part only so long after it came back, and that is not tried for so long
+    /// after a failure while others are up.
+    pub fn with_times(self, slow_start: u64, disable_time: u64) -> Self {
+        Self { slow_start, disable_time, ..self }
+    }
+
+    /// Whether it takes no new clients.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Has it take no new clients, or take them again.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Relaxed);
+    }
+
+    /// Whether it takes part in a choice with this random draw: after it came back ever more often,
+    /// until its slow start is over.
+    pub fn takes_part(&self, now: u64, draw: u32) -> bool {
+        let Some(since) = self.up_since.load(Relaxed).checked_sub(1) else { return true };
+        let up = now.saturating_sub(since);
+        if up >= self.slow_start {
+            self.up_since.store(0, Relaxed);
+            return true;
+        }
+        let up = up.max(self.slow_start / FIRST_PART);
+        u64::from(draw) < up.saturating_mul(1 << 32) / self.slow_start
     }
 
     /// Whether nothing speaks against the pool.
@@ -111,8 +152,11 @@ impl Health {
     }
 
     /// The pool was reached.
-    pub fn on_success(&self) {
+    pub fn on_success(&self, now: u64) {
         if !self.is_up() {
+            if self.slow_start > 0 {
+                self.up_since.store(now + 1, Relaxed);
+            }
             self.trials.store(Trials::NONE, Relaxed);
             self.suspect_since.store(UP, Relaxed);
         }
@@ -166,8 +210,19 @@ impl Health {
     /// Whether an exchange that has better pools should try this one first, as its trial: one that is
     /// not up and whose window or backoff is over. The duty is that of [`Admit::Trial`].
     pub fn admit_trial(&self, now: u64) -> bool {
+        self.may_be_tried(now) && self.begin_trial(now).is_ok()
+    }
+
+    /// Whether `admit_trial` would grant one.
+    pub fn is_trial_due(&self, now: u64) -> bool {
+        self.may_be_tried(now) && Trials::unpack(self.trials.load(Relaxed)).not_before <= now
+    }
+
+    fn may_be_tried(&self, now: u64) -> bool {
         let since = self.suspect_since.load(Relaxed);
-        since != UP && self.window_is_over(since, now) && self.begin_trial(now).is_ok()
+        since != UP
+            && self.window_is_over(since, now)
+            && now >= self.last_failure.load(Relaxed).saturating_add(self.disable_time)
     }
 
     /// When `admit` will not refuse, as far as can be told now.
@@ -233,7 +288,7 @@ mod tests {
             assert_eq!(health.admits_from(now), now);
         }
         health.on_failure(T0 + WINDOW - 1);
-        health.on_success();
+        health.on_success(T0);
         assert!(health.is_up());
         assert_eq!(health.admit(T0 + 2 * WINDOW), Admit::Yes);
     }
@@ -248,7 +303,7 @@ mod tests {
         assert_eq!(health.admit(now), Admit::NotBefore(now + LEASE));
         assert!(!health.admit_trial(now));
         assert_eq!(health.admits_from(now), now + LEASE);
-        health.on_success();
+        health.on_success(T0);
         assert!(health.is_up());
         assert_eq!(health.admit(now), Admit::Yes);
     }
@@ -289,7 +344,7 @@ mod tests {
             now = health.admits_from(now);
         }
         assert_eq!(health.admit(now), Admit::Trial);
-        health.on_success();
+        health.on_success(T0);
         health.on_failure(now);
         assert_eq!(health.admit(now + WINDOW - 1), Admit::Yes);
     }
@@ -325,7 +380,7 @@ mod tests {
         assert!((now + 1_000..=now + 1_250).contains(&next));
         assert!(!health.admit_trial(next - 1));
         assert!(health.admit_trial(next));
-        health.on_success();
+        health.on_success(T0);
         assert!(health.is_up() && !health.admit_trial(next));
     }
 
@@ -363,5 +418,34 @@ mod tests {
         health.on_failure(T0);
         assert_eq!(health.admit(T0), Admit::Trial);
         assert_eq!(health.admit(T0), Admit::NotBefore(T0 + LEASE));
+    }
+
+    /// F11: a pool that came back takes part ever more often, and fully after its slow start.
+    #[test]
+    fn slow_start_grows_to_the_full_part() {
+        let health = health().with_times(10_000, 0);
+        assert!(health.takes_part(T0, u32::MAX));
+        health.on_failure(T0);
+        health.on_success(T0);
+        let part = |now| (0..1000u32).filter(|step| health.takes_part(now, step * (u32::MAX / 1000))).count();
+        assert_eq!([part(T0), part(T0 + 500), part(T0 + 2_500), part(T0 + 9_000)], [51, 51, 251, 901]);
+        assert_eq!(part(T0 + 10_000), 1000);
+        // It is over for good, whatever the clock of another thread says.
+        assert_eq!(part(T0 + 9_000), 1000);
+    }
+
+    /// F1: with disable_time no trial is made beside pools that are up until it is over, each time anew.
+    #[test]
+    fn disabled_for_a_time() {
+        let health = health().with_times(0, 300_000);
+        health.on_failure(T0);
+        assert!(!health.admit_trial(T0 + WINDOW) && !health.is_trial_due(T0 + 299_999));
+        assert!(health.is_trial_due(T0 + 300_000) && health.admit_trial(T0 + 300_000));
+        health.on_failure(T0 + 300_000);
+        assert!(!health.admit_trial(T0 + 599_999));
+        assert!(health.admit_trial(T0 + 600_000));
+        // Who has no other pool does not wait for it.
+        health.on_failure(T0 + 600_000);
+        assert_eq!(health.admit(T0 + 630_000), Admit::Trial);
     }
 }

@@ -82,12 +82,15 @@ impl<C> Pool<C> {
         let kept = if settings.keeps_connections() { settings.max_idle } else { 0 };
         // More can never be idle at once than there are.
         let kept = if settings.max_connections > 0 { kept.min(settings.max_connections) } else { kept };
+        let health = Health::new(milliseconds(restart_window), lease, random::bits())
+            .with_times(milliseconds(settings.slow_start), milliseconds(settings.disable_time));
+        health.set_draining(settings.drain);
         Self {
             resolved: Mutex::new(Resolved { addresses: literal.into_iter().collect(), at }),
             permits: Permits::new(settings.max_connections),
             queue: Queue::new(settings.queue_length as usize),
             idle: IdleStack::new(kept),
-            health: Health::new(milliseconds(restart_window), lease, random::bits()),
+            health,
             counters: Counters::default(),
             idle_timeout: milliseconds(settings.idle_timeout),
             idle_elsewhere: AtomicU32::new(0),
@@ -229,6 +232,14 @@ impl<C> Pool<C> {
     /// The settings.
     pub fn settings(&self) -> &PoolSettings {
         &self.settings
+    }
+
+    /// Has it take no new clients, or take them again; connections that are idle are closed.
+    pub fn drain(&self, drain: bool) {
+        self.health.set_draining(drain);
+        if drain {
+            self.close_idle(u64::MAX);
+        }
     }
 
     /// The health.

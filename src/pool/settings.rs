@@ -23,6 +23,13 @@ pub struct PoolSettings {
     pub weight: u32,
     /// Chosen only while no other pool can be had.
     pub backup: bool,
+    /// New clients go elsewhere.
+    pub drain: bool,
+    /// After a failure its part grows to the full one within this time; zero: at once.
+    pub slow_start: Duration,
+    /// After a failure it is left alone for this time while others are up; zero: as long as its
+    /// backoff says.
+    pub disable_time: Duration,
     /// The most connections at once, idle ones included; 0 is no limit.
     pub max_connections: u32,
     /// The most idle connections that are kept.
@@ -56,6 +63,9 @@ impl Default for PoolSettings {
         Self {
             weight: 1,
             backup: false,
+            drain: false,
+            slow_start: Duration::ZERO,
+            disable_time: Duration::ZERO,
             max_connections: 0,
             max_idle: 64,
             idle_timeout: Duration::from_secs(10),

@@ -3,7 +3,7 @@
 pub mod name_value;
 pub mod record;
 
-pub use name_value::{PairTooLong, Pairs, ParamsEncoder};
+pub use name_value::{PairTooLong, Pairs, ParamsEncoder, find_param};
 pub use record::{
     BeginRequest, EndRequest, HEADER_LEN, Header, MAX_CONTENT, Part, ProtocolStatus, RecordReader,
     RecordType, Role, VersionMismatch,

@@ -3,6 +3,7 @@
 //! a connection on which one does.
 
 use super::record::{HEADER_LEN, Header, MAX_CONTENT, RecordType};
+use std::borrow::Cow;
 
 /// The largest length that takes one byte.
 const SHORT_MAX: usize = 127;
@@ -109,6 +110,39 @@ impl ParamsEncoder {
         self.close(out);
         out.extend_from_slice(&Header::new(RecordType::PARAMS, 0, 0).encode());
     }
+}
+
+/// The value of a param in PARAMS records as [`ParamsEncoder`] makes them.
+pub fn find_param<'a>(mut records: &'a [u8], name: &[u8]) -> Option<Cow<'a, [u8]>> {
+    while let Some((content, rest)) = take_record(records) {
+        let mut pairs = Pairs::new(content);
+        if let Some((_, value)) = pairs.find(|(own, _)| *own == name) {
+            return Some(Cow::Borrowed(value));
+        }
+        records = rest;
+        if pairs.is_malformed() {
+            // A pair that fits no record: it begins this one and ends one of the next.
+            let mut whole = content.to_vec();
+            while let Some((content, rest)) =
+                take_record(records).filter(|_| Pairs::new(&whole).next().is_none())
+            {
+                whole.extend_from_slice(content);
+                records = rest;
+            }
+            if let Some((own, value)) = Pairs::new(&whole).next()
+                && own == name
+            {
+                return Some(Cow::Owned(value.to_vec()));
+            }
+        }
+    }
+    None
+}
+
+fn take_record(records: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (header, rest) = records.split_first_chunk::<HEADER_LEN>()?;
+    let length = usize::from(Header::decode(header).ok()?.content_length);
+    rest.split_at_checked(length)
 }
 
 /// Reads pairs out of bytes. Every bound comes from the slice; a claimed length that reaches
@@ -273,6 +307,25 @@ mod tests {
             assert!(pairs.is_malformed());
             assert_eq!(pairs.next(), None);
         }
+    }
+
+    /// E5: a param is found whatever record it stands in, also one that fills several.
+    #[test]
+    fn params_are_found() {
+        let mut out = Vec::new();
+        let mut encoder = ParamsEncoder::new(true);
+        let long = vec![b'x'; 200_000];
+        let inner = [b"\x01\x01AB".as_slice(), &vec![7; 65_000]].concat();
+        for (name, value) in [("A", &b"1"[..]), ("LONG", &long), ("INNER", &inner), ("B", b""), ("C", b"3")] {
+            encoder.pair(&mut out, name.as_bytes(), value).unwrap();
+        }
+        encoder.finish(&mut out);
+        let find = |name: &str| find_param(&out, name.as_bytes()).map(Cow::into_owned);
+        assert_eq!(find("A"), Some(b"1".to_vec()));
+        assert_eq!(find("LONG"), Some(long));
+        assert_eq!(find("INNER"), Some(inner));
+        assert_eq!([find("B"), find("C"), find("D")], [Some(vec![]), Some(b"3".to_vec()), None]);
+        assert_eq!(find_param(&out[..300], b"C"), None);
     }
 
     proptest! {

@@ -136,6 +136,14 @@ static void pools_tell_their_status(void **state)
     assert_int_equal(pool.state, FCGATE_POOL_UP);
     assert_int_equal(pool.max_connections, 3);
     assert_int_equal(fcgate_gateway_pool_at(gateway, 1, &pool), FCGATE_E_NAME);
+    assert_int_equal(fcgate_gateway_pool_drain(gateway, 0, 1), FCGATE_OK);
+    assert_int_equal(fcgate_gateway_pool_at(gateway, 0, &pool), FCGATE_OK);
+    assert_int_equal(pool.state, FCGATE_POOL_DRAINING);
+    assert_int_equal(fcgate_gateway_pool_drain(gateway, 0, 0), FCGATE_OK);
+    assert_int_equal(fcgate_gateway_pool_at(gateway, 0, &pool), FCGATE_OK);
+    assert_int_equal(pool.state, FCGATE_POOL_UP);
+    assert_int_equal(fcgate_gateway_pool_drain(gateway, 1, 1), FCGATE_E_NAME);
+    assert_int_equal(fcgate_gateway_pool_drain(NULL, 0, 1), FCGATE_E_ARGUMENT);
     assert_int_equal(fcgate_gateway_pool_at(NULL, 0, &pool), FCGATE_E_ARGUMENT);
     assert_int_equal(fcgate_gateway_status(gateway, FCGATE_STATUS_JSON, count_text, &length), FCGATE_OK);
     assert_true(length > 50);

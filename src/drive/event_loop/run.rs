@@ -225,6 +225,9 @@ impl EventLoop {
     pub(super) fn tell(&self, slot: &mut Slot, event: Event<'_>, now: Duration) {
         let scratch = &mut *slot.lease;
         let given = scratch.exchange.handle_event(now, event);
+        if given.head {
+            slot.attempt.answered(&self.engine, scratch, now);
+        }
         let events = &slot.events;
         let mut goes_on = true;
         if !given.stderr.is_empty() {

@@ -209,7 +209,7 @@ impl EventLoop {
         if std::mem::take(&mut slot.queued) {
             link.queue.retain(|queued| Some(*queued) != index);
         }
-        self.engine.pools()[link.place].counters().ended.add(1);
+        self.engine.note_end(slot.attempt.balancer, slot.attempt.member);
         let scratch = &*slot.lease;
         let outgoing = &scratch.exchange.outgoing;
         // An exchange that begins again has forgotten what it had sent.
@@ -367,7 +367,7 @@ impl EventLoop {
             .into_iter()
             .filter_map(|(id, index)| self.take_if(index, |slot| slot.seat == Some(Seat { at, id })))
             .map(|(key, mut slot)| {
-                self.let_go(&mut slot, place);
+                self.let_go(&mut slot);
                 (key, slot)
             })
             .collect();
@@ -378,10 +378,10 @@ impl EventLoop {
     }
 
     /// The exchange has no place on its connection any more.
-    fn let_go(&self, slot: &mut Slot, place: usize) {
+    fn let_go(&self, slot: &mut Slot) {
         slot.seat = None;
         slot.queued = false;
-        self.engine.pools()[place].counters().ended.add(1);
+        self.engine.note_end(slot.attempt.balancer, slot.attempt.member);
     }
 
     /// The application refuses to multiplex: it is not asked to again.
@@ -402,12 +402,12 @@ impl EventLoop {
     /// Of exchanges whose request was not whole yet, real applications make something else: they are not
     /// believed, and begin again if they may.
     fn abandon_unfinished(&self, at: usize, now: Duration) {
-        let (place, exchanges) = {
+        let exchanges = {
             let mut shared = self.shared.borrow_mut();
             let Some(link) = shared.link(at) else { return };
             link.queue.clear();
             link.outbox.clear();
-            (link.place, link.exchanges.clone())
+            link.exchanges.clone()
         };
         for (id, index) in exchanges {
             let seat = Some(Seat { at, id });
@@ -417,7 +417,7 @@ impl EventLoop {
                 link.exchanges.remove(&id);
                 link.link.connection.set_aside(id);
             }
-            self.let_go(&mut slot, place);
+            self.let_go(&mut slot);
             slot.lease.exchange.handle_closed(now, Closed::Reset, 0);
             self.run(key, slot);
         }

@@ -56,6 +56,7 @@ fn run(
         idempotent: choices & 4 != 0,
         may_reuse: choices & 8 == 0,
         is_head_request: choices & 16 != 0,
+        key: None,
         pools: 1 + (choices >> 5 & 1),
         restart_window: Duration::from_secs(5),
         max_tries: 0,
