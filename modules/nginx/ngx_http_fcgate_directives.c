@@ -80,6 +80,7 @@ static const char *elsewhere(const ngx_http_fcgate_setting_t *setting)
         {&settings[SETTING_spool_directory], "nginx's own client_body_temp_path says where bodies are laid aside"},
         {&settings[SETTING_weight], "it stands on a pool's line in a fcgate_balancer block"},
         {&settings[SETTING_backup], "it stands on a pool's line in a fcgate_balancer block"},
+        {&settings[SETTING_drain], "it stands on a pool's line in a fcgate_balancer block"},
     };
 
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
