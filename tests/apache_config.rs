@@ -74,9 +74,9 @@ fn wrong_lines_are_named() {
 #[test]
 fn lines_of_later_versions_are_refused_by_name() {
     for line in [
-        "FcgateMethod least_connections",
+        "FcgateMethod busyness",
         "FcgateCheck ping path=/ping interval=5s rise=2 fall=3",
-        "FcgatePool app2.example.net:9000 slow_start=30s",
+        "FcgatePool app2.example.net:9000 check=ping",
         "FcgatePool b:1 max_connections=auto",
     ] {
         let said = refused(&format!("<FcgateBalancer php>\nFcgatePool a:1\n{line}\n</FcgateBalancer>"));

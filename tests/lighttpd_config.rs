@@ -111,9 +111,9 @@ fn wrong_lines_are_named() {
 #[test]
 fn lines_of_later_versions_are_refused_by_name() {
     for lines in [
-        balancer("\"method\" => \"least_connections\", \"pools\" => ( \"a:1\" => () )"),
+        balancer("\"method\" => \"busyness\", \"pools\" => ( \"a:1\" => () )"),
         balancer("\"check\" => \"ping\", \"pools\" => ( \"a:1\" => () )"),
-        balancer("\"pools\" => ( \"app2.example.net:9000\" => ( \"slow_start\" => \"30s\" ) )"),
+        balancer("\"pools\" => ( \"app2.example.net:9000\" => ( \"check\" => \"ping\" ) )"),
         balancer("\"pools\" => ( \"a:1\" => ( \"max_connections\" => \"auto\" ) )"),
         "fcgate.share = \"25%\"".into(),
         "fcgate.local_redirect = \"enable\"".into(),

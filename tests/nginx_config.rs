@@ -73,7 +73,7 @@ fn wrong_lines_are_named() {
         (location("fcgate_param_unset CONTENT_LENGTH;"), "fcgate_param", "fcgate sets it itself"),
         (location("fcgate_share 25%;"), "fcgate_share", "later version"),
         (balancer("check ping;"), "check", "later version"),
-        (balancer("method least_connections;"), "method", "later version"),
+        (balancer("method busyness;"), "method", "later version"),
         (location("fcgate_buffers 8 none;"), "fcgate_buffers", "takes a number and a size"),
         (location("fcgate_split_path_info (;"), "fcgate_split", "missing"),
         (location("fcgate_split_path_info ^(.*)$;"), "fcgate_split", "two groups"),

@@ -9,30 +9,32 @@ use super::round_robin::{RoundRobin, WeightError};
 /// The members of one rank, and whose turn it is among equals.
 #[derive(Debug)]
 pub struct LeastConnections {
-    members: Box<[(u32, u32)]>,
+    /// Each member and one by its weight.
+    members: Box<[(u32, f32)]>,
     turns: RoundRobin,
 }
 
 impl LeastConnections {
     /// These members with their weights, in the order of their numbers.
     pub fn new(members: &[(u32, u32)]) -> Result<Self, WeightError> {
-        Ok(Self { members: members.into(), turns: RoundRobin::new(members)? })
+        let turns = RoundRobin::new(members)?;
+        let members = members.iter().map(|(member, weight)| (*member, 1.0 / *weight as f32)).collect();
+        Ok(Self { members, turns })
     }
 
     /// The least busy eligible member. `loads` are by the members' numbers.
     pub fn choose(&self, loads: &[Load], mut eligible: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut best = self.turns.choose(&mut eligible)?;
         let place = self.members.partition_point(|(member, _)| *member < best);
-        let active = |member: u32| u64::from(loads[member as usize].active());
-        let (mut least, mut by) = (active(best), u64::from(self.members[place].1));
-        for (member, weight) in &self.members {
-            if least == 0 {
+        let busy = |(member, by): (u32, f32)| loads[member as usize].active() as f32 * by;
+        let mut least = busy(self.members[place]);
+        for member in &self.members {
+            if least == 0.0 {
                 break;
             }
-            let (active, weight) = (active(*member), u64::from(*weight));
-            // active / weight, without a division.
-            if active * by < least * weight && eligible(*member) {
-                (best, least, by) = (*member, active, weight);
+            let busy = busy(*member);
+            if busy < least && eligible(member.0) {
+                (best, least) = (member.0, busy);
             }
         }
         Some(best)

@@ -8,25 +8,25 @@ use std::time::Duration;
 /// Milliseconds after which what was heard of a pool says nothing of what it does now.
 pub const STALE: u32 = 10_000;
 /// Microseconds that a pool is taken to need of which nothing was heard yet.
-const UNHEARD: u32 = 1_000_000;
+const UNHEARD: f32 = 1_000_000.0;
 /// A new answer's part of the average: one of so many.
-const PART: i64 = 4;
+const PART: f32 = 4.0;
 
 /// How busy one pool is. Small, so that those of a balancer stand side by side.
 #[derive(Debug, Default)]
 pub struct Load {
     active: AtomicU32,
-    /// Microseconds to a response head, on average (upper half; 0: never heard), and the millisecond
-    /// in which the last one was heard (lower half).
+    /// Microseconds to a response head, on average (upper half, as the bits of an f32; 0: never heard),
+    /// and the millisecond in which the last one was heard (lower half).
     heard: AtomicU64,
 }
 
-fn unpack(word: u64) -> (u32, u32) {
-    ((word >> 32) as u32, word as u32)
+fn unpack(word: u64) -> (f32, u32) {
+    (f32::from_bits((word >> 32) as u32), word as u32)
 }
 
-fn pack(time: u32, at: u32) -> u64 {
-    u64::from(time) << 32 | u64::from(at)
+fn pack(time: f32, at: u32) -> u64 {
+    u64::from(time.to_bits()) << 32 | u64::from(at)
 }
 
 impl Load {
@@ -51,7 +51,7 @@ impl Load {
             let sample = micros(took);
             match time {
                 None => sample,
-                Some(time) => (i64::from(time) + (i64::from(sample) - i64::from(time)) / PART) as u32,
+                Some(time) => time + (sample - time) / PART,
             }
         });
     }
@@ -65,31 +65,32 @@ impl Load {
         }
     }
 
-    fn note(&self, now: u64, average: impl Fn(Option<u32>) -> u32) {
+    fn note(&self, now: u64, average: impl Fn(Option<f32>) -> f32) {
         let now = now as u32;
         let update = |word| {
             let (time, at) = unpack(word);
-            let known = (time > 0 && now.wrapping_sub(at) < STALE).then_some(time);
-            Some(pack(average(known).max(1), now))
+            let known = (time > 0.0 && now.wrapping_sub(at) < STALE).then_some(time);
+            Some(pack(average(known).max(1.0), now))
         };
         let _ = self.heard.fetch_update(Relaxed, Relaxed, update);
     }
 
     /// How long one more exchange is likely to take, for comparison. Nothing at all for a pool that has
     /// nothing to do and of which nothing was heard for a while: it gets one exchange as a look.
+    #[inline]
     pub fn expected(&self, now: u64) -> f32 {
         let active = self.active();
         let (time, at) = unpack(self.heard.load(Relaxed));
-        if active == 0 && (time == 0 || (now as u32).wrapping_sub(at) >= STALE) {
+        if active == 0 && (time == 0.0 || (now as u32).wrapping_sub(at) >= STALE) {
             return 0.0;
         }
-        let time = if time == 0 { UNHEARD } else { time };
-        time as f32 * (active as f32 + 1.0)
+        let time = if time == 0.0 { UNHEARD } else { time };
+        time * (active as f32 + 1.0)
     }
 }
 
-fn micros(took: Duration) -> u32 {
-    u32::try_from(took.as_micros()).unwrap_or(u32::MAX)
+fn micros(took: Duration) -> f32 {
+    took.as_micros() as f32
 }
 
 #[cfg(test)]
