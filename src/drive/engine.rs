@@ -14,8 +14,8 @@ use crate::os::{Address, SocketAddress, random};
 use crate::pool::{Permit, Pool, PoolSettings};
 use std::fmt;
 use std::io;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -59,7 +59,8 @@ impl Link {
 struct Turns {
     balancer: Balancer,
     first: usize,
-    count: usize,
+    /// How many of them take new clients.
+    open: AtomicUsize,
 }
 
 /// Who keeps idle connections for itself, beside those that are laid aside in the pools.
@@ -106,7 +107,7 @@ impl Engine {
                 )
                 .map_err(|error| format!("balancer {}: {error}", balancer.name))?,
                 first: pools.len(),
-                count: members.len(),
+                open: AtomicUsize::new(members.iter().filter(|pool| !pool.settings.drain).count()),
             });
             let window = balancer.settings.restart_window;
             for member in members {
@@ -180,9 +181,9 @@ impl Engine {
         self.turns[balancer].first + member as usize
     }
 
-    /// How many pools a balancer has.
+    /// How many pools of a balancer take new clients.
     pub fn pool_count(&self, balancer: usize) -> usize {
-        self.turns[balancer].count
+        self.turns[balancer].open.load(Relaxed)
     }
 
     /// The route at this place, unless it leads to no balancer.
@@ -232,7 +233,15 @@ impl Engine {
     /// there goes on.
     pub fn drain(&self, place: usize, drain: bool) -> bool {
         let Some(pool) = self.pools.get(place) else { return false };
-        pool.drain(drain);
+        if pool.drain(drain) != drain
+            && let Some(turns) = self.turns.iter().rev().find(|turns| turns.first <= place)
+        {
+            if drain {
+                turns.open.fetch_sub(1, Relaxed)
+            } else {
+                turns.open.fetch_add(1, Relaxed)
+            };
+        }
         true
     }
 

@@ -319,7 +319,11 @@ impl Exchange {
     pub fn handle_no_pool(&mut self, now: Duration, retry_at: Option<Duration>) {
         let end = self.retry.window_end(now);
         match retry_at {
-            Some(at) if at <= end && end > now => self.step = Step::Pause(at.max(now)),
+            Some(at) if at <= end && end > now => {
+                // At once means that all that may be asked were tried.
+                let at = if at > now { at } else { self.retry.pause(now) };
+                self.step = Step::Pause(at);
+            }
             _ => self.fail(now, if self.last_errno == 0 { Cause::NoPool } else { Cause::Connect }),
         }
     }

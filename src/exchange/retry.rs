@@ -177,10 +177,16 @@ impl Retry {
         if self.tried_count < self.pools {
             return Verdict::Now;
         }
+        let at = self.pause(now);
+        if at <= end { Verdict::At(at) } else { Verdict::Never }
+    }
+
+    /// Until when to pause before all pools are tried anew.
+    pub fn pause(&mut self, now: Duration) -> Duration {
         self.forget_tried();
         let at = now + self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
-        if at <= end { Verdict::At(at) } else { Verdict::Never }
+        at
     }
 }
 

@@ -521,6 +521,32 @@ fn a_pool_that_is_down_is_waited_for_inside_the_window() {
     assert_eq!(world.cause(), Some(Cause::NoPool));
 }
 
+/// F1: where all that may be asked were tried and another one drains, the exchange pauses, ever longer,
+/// and tries them anew.
+#[test]
+fn tried_pools_are_tried_again_after_a_pause() {
+    let mut world = World::start(|plan| plan.pools = 2);
+    let start = world.now;
+    let mut pauses = Vec::new();
+    loop {
+        match world.run() {
+            Action::Acquire { .. } if world.exchange.tried().contains(0) => {
+                world.exchange.handle_no_pool(world.now, Some(world.now));
+            }
+            Action::Acquire { .. } => world.exchange.handle_permit(world.now, 0, 3 * SECOND),
+            Action::Connect => world.exchange.handle_connect_failed(world.now, 2, false),
+            Action::Wait(wait) => {
+                pauses.push(wait.until.unwrap() - world.now);
+                world.now = wait.until.unwrap();
+            }
+            _ => break,
+        }
+    }
+    assert_eq!(world.exchange.failure().unwrap().cause, Cause::Connect);
+    assert!(world.now - start > 4 * SECOND && (15..40).contains(&pauses.len()), "{pauses:?}");
+    assert!(pauses.is_sorted(), "{pauses:?}");
+}
+
 /// F2: a full backlog is tried again after 1, 2, 4 ... ms inside the connect timeout.
 #[test]
 fn a_full_backlog_is_tried_again() {

@@ -112,9 +112,9 @@ impl Health {
         self.draining.load(Relaxed)
     }
 
-    /// Has it take no new clients, or take them again.
-    pub fn set_draining(&self, draining: bool) {
-        self.draining.store(draining, Relaxed);
+    /// Has it take no new clients, or take them again. Returns how it was before.
+    pub fn set_draining(&self, draining: bool) -> bool {
+        self.draining.swap(draining, Relaxed)
     }
 
     /// Whether it takes part in a choice with this random draw: after it came back ever more often,

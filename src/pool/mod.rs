@@ -234,12 +234,14 @@ impl<C> Pool<C> {
         &self.settings
     }
 
-    /// Has it take no new clients, or take them again; connections that are idle are closed.
-    pub fn drain(&self, drain: bool) {
-        self.health.set_draining(drain);
+    /// Has it take no new clients, or take them again; connections that are idle are closed. Returns
+    /// whether it took none before.
+    pub fn drain(&self, drain: bool) -> bool {
+        let before = self.health.set_draining(drain);
         if drain {
             self.close_idle(u64::MAX);
         }
+        before
     }
 
     /// The health.
