@@ -352,6 +352,11 @@
 #define FCGATE_POOL_DRAINING 4
 
 /*
+ Nothing is here: a place for an address that the pool's name does not have.
+ */
+#define FCGATE_POOL_ABSENT 5
+
+/*
  A page for a person: `text/html`.
  */
 #define FCGATE_STATUS_HTML 1
@@ -716,7 +721,7 @@ typedef struct {
      */
     uint32_t struct_size;
     /*
-     FCGATE_POOL_UP, FCGATE_POOL_SUSPECT, FCGATE_POOL_DOWN or FCGATE_POOL_DRAINING.
+     FCGATE_POOL_UP, FCGATE_POOL_SUSPECT, FCGATE_POOL_DOWN, FCGATE_POOL_DRAINING or FCGATE_POOL_ABSENT.
      */
     uint32_t state;
     /*
@@ -1300,7 +1305,7 @@ int32_t fcgate_gateway_route_info(const fcgate_gateway *gateway,
                                   fcgate_route_info *info);
 
 /*
- How many pools a gateway has, all balancers' together.
+ How many pools a gateway has, all balancers' together. A pool that is a name has `max_addresses`.
 
  # Safety
  `gateway` is NULL (the answer is 0) or a gateway.

@@ -173,6 +173,25 @@ fn cookie_leads_back() {
     }
 }
 
+/// X11: the cookie of a request over TLS does not go out in the clear.
+#[test]
+fn cookie_of_a_secure_request() {
+    let application = applications(&Gate::new()).swap_remove(0);
+    let nginx = Nginx::builder()
+        .http(format!(
+            "fcgate_balancer a {{ method sticky; pool {}; param HTTPS on; }}",
+            application.address()
+        ))
+        .server("location / { fcgate_pass a; fcgate_preset plain; }")
+        .start();
+    let page = nginx.client().get("/").expect(200);
+    let cookie = page.fields("Set-Cookie").nth(1).unwrap();
+    assert!(
+        cookie.starts_with("fcgate=") && cookie.ends_with("; HttpOnly; SameSite=Lax; Secure"),
+        "{cookie}"
+    );
+}
+
 /// F1: the first pool that is up answers everything, one that drains nothing, and a request that meets a
 /// pool that is gone is answered by the next.
 #[test]

@@ -256,7 +256,7 @@ fn limits_are_asked_only_on_demand() {
     assert!(get(&gateway).is_ok());
     assert!(application.asked().is_empty());
     let pool = &gateway.engine().pools()[0];
-    let values = fcgate::drive::values::ask(gateway.engine(), pool, Duration::from_millis(500)).unwrap();
+    let values = fcgate::drive::values::ask(pool, Duration::from_millis(500)).unwrap();
     assert_eq!(values.get("FCGI_MAX_CONNS"), Some(5));
     assert_eq!(application.asked().len(), 3);
     assert_eq!(application.connections(), 2);

@@ -14,13 +14,15 @@ use crate::os::random::mix;
 /// Slots of a table. It is part of what several machines agree on.
 const SLOTS: usize = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 17;
-/// Other slots that are tried for a key whose pool can't be had, before the turns decide.
-const PROBES: u64 = 20;
+/// Slots that are tried for a key before one goes through the members: enough unless hardly anyone can be
+/// had.
+const PROBES: u64 = 64;
 
 /// The members of one rank, and their slots.
 #[derive(Debug)]
 pub struct Hash {
     turns: RoundRobin,
+    members: Box<[u32]>,
     /// Empty where there is no choice.
     slots: Box<[u16]>,
 }
@@ -29,7 +31,8 @@ impl Hash {
     /// These members with their weights; `ids` are by the members' numbers and differ.
     pub fn new(members: &[(u32, u32)], ids: &[u64]) -> Result<Self, WeightError> {
         let turns = RoundRobin::new(members)?;
-        Ok(Self { turns, slots: if members.len() > 1 { slots(members, ids) } else { Box::default() } })
+        let slots = if members.len() > 1 { slots(members, ids) } else { Box::default() };
+        Ok(Self { turns, members: members.iter().map(|(member, _)| *member).collect(), slots })
     }
 
     /// The eligible member to which the key leads.
@@ -44,6 +47,9 @@ impl Hash {
                 }
                 last = Some(member);
             }
+            let start = (mix(key) % self.members.len() as u64) as usize;
+            let (before, from) = self.members.split_at(start);
+            return from.iter().chain(before).copied().find(|member| eligible(*member));
         }
         self.turns.choose(eligible)
     }

@@ -65,6 +65,11 @@ impl Load {
         }
     }
 
+    /// Nothing is known of it.
+    pub fn forget(&self) {
+        self.heard.store(0, Relaxed);
+    }
+
     fn note(&self, now: u64, average: impl Fn(Option<f32>) -> f32) {
         let now = now as u32;
         let update = |word| {

@@ -76,6 +76,9 @@ impl Tried {
     }
 }
 
+/// Milliseconds after which a request looks again whether its pool's name has an address by now.
+const LOOK_AGAIN: u64 = 20;
+
 /// The pool that an exchange should try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -235,6 +238,11 @@ impl Balancer {
         }
     }
 
+    /// Another application is reached under this number from now on.
+    pub fn forget(&self, pool: u32) {
+        self.loads[pool as usize].forget();
+    }
+
     fn minds_loads(&self) -> bool {
         matches!(self.method, Method::LeastConnections | Method::LeastTime | Method::RandomTwo)
     }
@@ -253,7 +261,7 @@ impl Balancer {
         now: u64,
         health: impl Fn(u32) -> &'a Health,
     ) -> Choice {
-        let bound = self.bound(key).filter(|pool| !tried.contains(*pool));
+        let bound = self.bound(key).filter(|pool| !tried.contains(*pool) && !health(*pool).is_absent());
         if let Some(pool) = bound {
             match health(pool) {
                 health if health.is_up() => return Choice::Pool(pool),
@@ -262,7 +270,12 @@ impl Balancer {
             }
         }
         let draw = self.slow_start.as_ref().map(|random| random.next() as u32);
-        let may = |pool| !tried.contains(pool) && !health(pool).is_draining();
+        let may = |pool| {
+            !tried.contains(pool) && {
+                let health = health(pool);
+                !health.is_draining() && !health.is_absent()
+            }
+        };
         for rank in [&self.primaries, &self.backups] {
             // Who starts slowly is passed over for others of its rank, and for nobody else.
             for draw in [draw, None].into_iter().skip(usize::from(draw.is_none())) {
@@ -303,15 +316,20 @@ impl Balancer {
 
     /// When one that was not tried admits an exchange, or, where all were tried, any of them.
     fn admits_from<'a>(&self, tried: &Tried, now: u64, health: impl Fn(u32) -> &'a Health) -> u64 {
-        let (mut untried, mut any) = (None, None);
+        let (mut untried, mut any, mut awaited) = (None, None, None);
         for pool in (0..self.loads.len() as u32).filter(|pool| !health(*pool).is_draining()) {
-            let from = health(pool).admits_from(now);
+            let health = health(pool);
+            if health.is_absent() {
+                awaited = Some(now + LOOK_AGAIN);
+                continue;
+            }
+            let from = health.admits_from(now);
             earlier(&mut any, from);
             if !tried.contains(pool) {
                 earlier(&mut untried, from);
             }
         }
-        untried.or(any).unwrap_or(u64::MAX)
+        untried.or(any).or(awaited).unwrap_or(u64::MAX)
     }
 }
 

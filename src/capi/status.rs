@@ -17,6 +17,8 @@ pub const FCGATE_POOL_SUSPECT: u32 = 2;
 pub const FCGATE_POOL_DOWN: u32 = 3;
 /// The pool takes no new clients.
 pub const FCGATE_POOL_DRAINING: u32 = 4;
+/// Nothing is here: a place for an address that the pool's name does not have.
+pub const FCGATE_POOL_ABSENT: u32 = 5;
 
 /// A page for a person: `text/html`.
 pub const FCGATE_STATUS_HTML: u32 = 1;
@@ -31,6 +33,7 @@ const _: () = {
     assert!(FCGATE_POOL_SUSPECT == State::Suspect as u32);
     assert!(FCGATE_POOL_DOWN == State::Down as u32);
     assert!(FCGATE_POOL_DRAINING == State::Draining as u32);
+    assert!(FCGATE_POOL_ABSENT == State::Absent as u32);
     assert!(FCGATE_STATUS_HTML == Format::Html as u32);
     assert!(FCGATE_STATUS_JSON == Format::Json as u32);
     assert!(FCGATE_STATUS_PROMETHEUS == Format::Prometheus as u32);
@@ -42,7 +45,7 @@ const _: () = {
 pub struct fcgate_pool_status {
     /// sizeof(fcgate_pool_status).
     pub struct_size: u32,
-    /// FCGATE_POOL_UP, FCGATE_POOL_SUSPECT, FCGATE_POOL_DOWN or FCGATE_POOL_DRAINING.
+    /// FCGATE_POOL_UP, FCGATE_POOL_SUSPECT, FCGATE_POOL_DOWN, FCGATE_POOL_DRAINING or FCGATE_POOL_ABSENT.
     pub state: u32,
     /// 1 if it is asked only while no other can be reached.
     pub backup: u32,
@@ -74,7 +77,7 @@ pub struct fcgate_pool_status {
     pub pool: [c_char; FCGATE_ERROR_POOL],
 }
 
-/// How many pools a gateway has, all balancers' together.
+/// How many pools a gateway has, all balancers' together. A pool that is a name has `max_addresses`.
 ///
 /// # Safety
 /// `gateway` is NULL (the answer is 0) or a gateway.

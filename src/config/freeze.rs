@@ -7,6 +7,7 @@ use super::level::{Level, merge_balancer, merge_pool, merge_route};
 use super::route::RouteSettings;
 use super::suggest::nearest;
 use crate::balancer::BalancerSettings;
+use crate::os::Address;
 use crate::pool::PoolSettings;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -44,6 +45,16 @@ pub struct PoolConfig {
     pub address: String,
     /// Its settings.
     pub settings: PoolSettings,
+}
+
+impl PoolConfig {
+    /// How many members of its balancer it may come to be: one, or one for each address of its name.
+    pub fn places(&self) -> usize {
+        match self.address.parse() {
+            Ok(Address::Name { .. }) => self.settings.max_addresses as usize,
+            _ => 1,
+        }
+    }
 }
 
 /// One route.
@@ -92,7 +103,11 @@ fn freeze_balancer(
         frozen.pools.push(PoolConfig { address: pool.address.clone(), settings });
     }
     let pools = first..frozen.pools.len();
-    check::pools(&place, &frozen.pools[pools.clone()].iter().map(|pool| &pool.settings).collect::<Vec<_>>())?;
+    let members: Vec<_> = frozen.pools[pools.clone()]
+        .iter()
+        .flat_map(|pool| std::iter::repeat_n(&pool.settings, pool.places()))
+        .collect();
+    check::pools(&place, &members)?;
     frozen.balancers.push(BalancerConfig {
         name: balancer.name.clone(),
         declared: balancer.declared,

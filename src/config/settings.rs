@@ -11,8 +11,8 @@ use crate::balancer::{BalancerSettings, HashKey, Method};
 use crate::cgi::{Onoff, Preset};
 use crate::os::address::source_address;
 use crate::pool::{KeepConn, PoolSettings};
-use std::net::SocketAddr;
 use Field::{Choice, Count, Flag, Pair, Path, Size, Text, Time, Words};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The shortest time that is a time: what a timeout of 0 would mean, nobody could tell.
@@ -152,6 +152,21 @@ pub static SETTINGS: &[Setting] = &[
         Flag(|pool, on| pool.tcp_keepalive = on),
         "Have the system probe silent TCP connections (SO_KEEPALIVE), so that a peer that is gone is noticed \
          and firewalls don't forget it.",
+    ),
+    // Pools: names.
+    pool(
+        "max_addresses",
+        "8",
+        Count { least: 1, most: 64, set: |pool, most| pool.max_addresses = narrow(most) },
+        "Of a pool that is a name, the most addresses that are used at once. Each of them is a pool of its own, \
+         with these settings.",
+    ),
+    pool(
+        "resolve_interval",
+        "10s",
+        Time { least: Duration::from_secs(1), most: DAY, set: |pool, time| pool.resolve_interval = time },
+        "Look a name up again, beside the requests, when one comes after this time; after a failure within a \
+         second. New addresses get requests, those that are gone get no more.",
     ),
     // Balancers.
     balancer(
@@ -653,6 +668,8 @@ mod tests {
             multiplex: true,
             queue_length: 77,
             queue_timeout: time,
+            max_addresses: 77,
+            resolve_interval: time,
             connect_timeout: time,
             bind: Some(SocketAddr::from(([192, 0, 2, 77], 77))),
             bind_transparent: true,

@@ -83,6 +83,8 @@ pub struct Attempt {
     reuse: bool,
     /// When the pool got the exchange, until it answers.
     unanswered_since: Option<Duration>,
+    /// To which of its pool's addresses it connects.
+    generation: u32,
 }
 
 impl Attempt {
@@ -99,6 +101,7 @@ impl Attempt {
             trial: false,
             reuse: false,
             unanswered_since: None,
+            generation: 0,
         }
     }
 
@@ -115,6 +118,7 @@ impl Attempt {
     ) -> Got {
         let reuse = reuse && self.source.is_none();
         self.reuse = reuse;
+        engine.look_at_names(self.balancer, now);
         let mut first_busy = None;
         let mut passed_over = None;
         loop {
@@ -230,7 +234,9 @@ impl Attempt {
             // A repeated attempt is looked after by the retry rule; what may not be repeated must
             // not meet a connection that was closed meanwhile.
             Grant::Kept(mut link, permit)
-                if self.reuse && (exchange.is_idempotent() || link.stream.is_quiet()) =>
+                if self.reuse
+                    && !link.is_astray(pool)
+                    && (exchange.is_idempotent() || link.stream.is_quiet()) =>
             {
                 let keep = link.may_keep(pool.settings(), now);
                 exchange.handle_kept(now, member, &mut link.connection, keep);
@@ -239,6 +245,7 @@ impl Attempt {
                 Got::Kept
             }
             Grant::Kept(_, permit) | Grant::Connect(permit) => {
+                self.generation = pool.generation();
                 self.permit = Some(permit);
                 exchange.handle_permit(now, member, pool.settings().connect_timeout);
                 Got::Permit
@@ -277,7 +284,7 @@ impl Attempt {
         pool.health().on_success(milliseconds(now));
         pool.counters().connects.add(1);
         self.trial = false;
-        let mut link = Box::new(Link::new(stream, now));
+        let mut link = Box::new(Link::new(stream, now, self.generation));
         let keep = self.source.is_none() && link.may_keep(pool.settings(), now);
         exchange.handle_connected(now, &mut link.connection, keep);
         self.link = Some(link);
@@ -286,6 +293,7 @@ impl Attempt {
     /// The pool could not be reached.
     pub fn note_unreachable(&mut self, engine: &Engine, now: Duration) {
         engine.pool(self.balancer, self.member).health().on_failure(milliseconds(now));
+        engine.doubt(self.balancer, self.member);
         self.trial = false;
     }
 

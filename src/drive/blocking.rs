@@ -80,7 +80,6 @@ pub struct Blocking {
     request_body: Vec<u8>,
     attempt: Attempt,
     connecting: Option<Stream>,
-    address: usize,
     parker: Option<Parker>,
     now: Duration,
     inbound: Range<usize>,
@@ -107,7 +106,6 @@ impl Blocking {
             request_body,
             attempt,
             connecting: None,
-            address: 0,
             parker: None,
             now,
             inbound: 0..0,
@@ -242,61 +240,46 @@ impl Blocking {
     fn connect(&mut self) {
         let engine = Arc::clone(&self.engine);
         let pool = engine.pool(self.attempt.balancer, self.attempt.member);
-        let addresses = match engine.addresses(pool, self.now) {
-            Ok(addresses) => addresses,
-            Err(error) => return self.connect_failed(error.raw_os_error().unwrap_or(libc::EHOSTUNREACH)),
+        let Some(address) = pool.target() else { return self.connect_failed(libc::EHOSTUNREACH) };
+        let begun = self.connecting.is_some();
+        let result = match self.connecting.take() {
+            Some(stream) => Ok(stream),
+            None => Stream::new(&address, Mode::Blocking)
+                .and_then(|stream| stream.set_slice(SLICE).map(|()| stream)),
         };
-        if self.connecting.is_none() {
-            self.address = 0;
-        }
-        let mut errno = libc::EHOSTUNREACH;
-        while let Some(address) = addresses.get(self.address) {
-            let begun = self.connecting.is_some();
-            let result = match self.connecting.take() {
-                Some(stream) => Ok(stream),
-                None => Stream::new(address, Mode::Blocking)
-                    .and_then(|stream| stream.set_slice(SLICE).map(|()| stream)),
-            };
-            let stream = match result {
-                Ok(stream) => stream,
-                Err(error) => {
-                    let errno = error.raw_os_error().unwrap_or(0);
-                    return self.scratch.exchange.handle_out_of_resources(self.now, errno);
-                }
-            };
-            if !begun && let Err(error) = prepare(&stream, address, pool.settings(), self.attempt.source) {
-                errno = error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL);
-                self.address += 1;
-                continue;
+        let stream = match result {
+            Ok(stream) => stream,
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(0);
+                return self.scratch.exchange.handle_out_of_resources(self.now, errno);
             }
-            let is_unix = matches!(address, crate::os::SocketAddress::Unix(_));
-            let outcome =
-                if begun && !is_unix { stream.finish_connect(address) } else { stream.connect(address) };
-            self.now = clock::now();
-            match outcome {
-                Ok(Connect::Done) => {
-                    let exchange = &mut self.scratch.exchange;
-                    return self.attempt.connected(&engine, exchange, self.now, stream);
-                }
-                Ok(Connect::InProgress) => {
-                    self.connecting = Some(stream);
-                    return self.scratch.exchange.handle_connecting();
-                }
-                Ok(Connect::Again) => {
-                    self.connecting = Some(stream);
-                    return self.scratch.exchange.handle_backlog_full(self.now);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    self.connecting = Some(stream);
-                    return self.scratch.exchange.handle_backlog_full(self.now);
-                }
-                Err(error) => {
-                    errno = error.raw_os_error().unwrap_or(0);
-                    self.address += 1;
-                }
-            }
+        };
+        if !begun && let Err(error) = prepare(&stream, &address, pool.settings(), self.attempt.source) {
+            return self.connect_failed(error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL));
         }
-        self.connect_failed(errno);
+        let is_unix = matches!(address, crate::os::SocketAddress::Unix(_));
+        let outcome =
+            if begun && !is_unix { stream.finish_connect(&address) } else { stream.connect(&address) };
+        self.now = clock::now();
+        match outcome {
+            Ok(Connect::Done) => {
+                let exchange = &mut self.scratch.exchange;
+                self.attempt.connected(&engine, exchange, self.now, stream);
+            }
+            Ok(Connect::InProgress) => {
+                self.connecting = Some(stream);
+                self.scratch.exchange.handle_connecting();
+            }
+            Ok(Connect::Again) => {
+                self.connecting = Some(stream);
+                self.scratch.exchange.handle_backlog_full(self.now);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                self.connecting = Some(stream);
+                self.scratch.exchange.handle_backlog_full(self.now);
+            }
+            Err(error) => self.connect_failed(error.raw_os_error().unwrap_or(0)),
+        }
     }
 
     fn connect_failed(&mut self, errno: i32) {

@@ -4,6 +4,7 @@
 use super::log::{Level, Log};
 use super::routes::{Route, Routes};
 use super::scratch::Scratches;
+use crate::balancer::key::number_of;
 use crate::balancer::{Balancer, Choice, Tried};
 use crate::cgi::ParamRule;
 use crate::config::{Frozen, RouteSettings};
@@ -14,13 +15,15 @@ use crate::os::{Address, SocketAddress, random};
 use crate::pool::{Permit, Pool, PoolSettings};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-/// After a failure, addresses of a name that are older than this are looked up again.
-const STALE_NAME: u64 = 1000;
+/// Milliseconds after which a name is looked up again, at the earliest: after a failure, or without an
+/// address.
+const SHORTEST_LOOK: u64 = 1000;
 
 /// A connection to an application: its socket and what goes over it.
 #[derive(Debug)]
@@ -31,12 +34,19 @@ pub struct Link {
     pub connection: Connection,
     /// When it was made, on the monotonic clock.
     pub born: Duration,
+    /// To which of its pool's addresses it leads.
+    pub generation: u32,
 }
 
 impl Link {
     /// A connection that was just made.
-    pub fn new(stream: Stream, now: Duration) -> Self {
-        Self { stream, connection: Connection::default(), born: now }
+    pub fn new(stream: Stream, now: Duration, generation: u32) -> Self {
+        Self { stream, connection: Connection::default(), born: now, generation }
+    }
+
+    /// Whether it leads where its pool is no more.
+    pub fn is_astray(&self, pool: &Pool<Self>) -> bool {
+        self.generation != pool.generation()
     }
 
     /// Whether the next exchange on it may be followed by another.
@@ -47,8 +57,11 @@ impl Link {
     }
 
     /// Whether it has served its time, or may not be kept at all.
-    pub fn is_worn(&self, settings: &PoolSettings, now: Duration) -> bool {
-        settings.max_requests > 0 && self.connection.opened() >= settings.max_requests
+    pub fn is_worn(&self, pool: &Pool<Self>, now: Duration) -> bool {
+        let settings = pool.settings();
+        self.is_astray(pool)
+            || pool.health().is_draining()
+            || settings.max_requests > 0 && self.connection.opened() >= settings.max_requests
             || !settings.max_age.is_zero() && now.saturating_sub(self.born) >= settings.max_age
             || !settings.keeps_connections()
     }
@@ -61,6 +74,21 @@ struct Turns {
     first: usize,
     /// How many of them take new clients.
     open: AtomicUsize,
+    names: Range<usize>,
+}
+
+/// A pool that is a name: the places that its addresses get.
+#[derive(Debug)]
+pub struct Name {
+    /// The name.
+    pub address: Address,
+    balancer: usize,
+    members: Range<u32>,
+    interval: u64,
+    /// When a request has it looked up again.
+    due: AtomicU64,
+    looked_at: AtomicU64,
+    settling: Mutex<()>,
 }
 
 /// Who keeps idle connections for itself, beside those that are laid aside in the pools.
@@ -79,6 +107,8 @@ pub struct Engine {
     pub log: Log,
     pools: Vec<Pool<Link>>,
     turns: Vec<Turns>,
+    names: Vec<Name>,
+    on_due_name: OnceLock<Box<dyn Fn(usize) + Send + Sync>>,
     routes: Routes,
     on_idle: OnceLock<Box<dyn Fn() + Send + Sync>>,
     keepers: Mutex<Vec<Weak<dyn KeepsIdle>>>,
@@ -97,24 +127,40 @@ impl Engine {
     pub fn new(config: Arc<Frozen>) -> Result<Self, String> {
         let mut pools = Vec::new();
         let mut turns = Vec::new();
+        let mut names = Vec::new();
         for balancer in &config.balancers {
             let members = &config.pools[balancer.pools.clone()];
-            turns.push(Turns {
-                balancer: Balancer::new(
-                    &balancer.settings.method,
-                    members.iter().map(|pool| (pool.address.as_str(), &pool.settings)),
-                    random::bits(),
-                )
-                .map_err(|error| format!("balancer {}: {error}", balancer.name))?,
-                first: pools.len(),
-                open: AtomicUsize::new(members.iter().filter(|pool| !pool.settings.drain).count()),
-            });
+            let (first, first_name) = (pools.len(), names.len());
             let window = balancer.settings.restart_window;
             for member in members {
                 let address: Address =
                     member.address.parse().map_err(|error| format!("{}: {error}", member.address))?;
-                pools.push(Pool::new(address, member.settings.clone(), window));
+                if address.literal().is_none() {
+                    let place = (pools.len() - first) as u32;
+                    names.push(Name {
+                        address: address.clone(),
+                        balancer: turns.len(),
+                        members: place..place + member.places() as u32,
+                        interval: clock::milliseconds(member.settings.resolve_interval),
+                        due: AtomicU64::new(0),
+                        looked_at: AtomicU64::new(0),
+                        settling: Mutex::new(()),
+                    });
+                }
+                for _ in 0..member.places() {
+                    pools.push(Pool::new(address.clone(), member.settings.clone(), window));
+                }
             }
+            let each = members
+                .iter()
+                .flat_map(|pool| std::iter::repeat_n((pool.address.as_str(), &pool.settings), pool.places()));
+            turns.push(Turns {
+                balancer: Balancer::new(&balancer.settings.method, each, random::bits())
+                    .map_err(|error| format!("balancer {}: {error}", balancer.name))?,
+                open: AtomicUsize::new(pools[first..].iter().filter(|pool| pool.takes_clients()).count()),
+                first,
+                names: first_name..names.len(),
+            });
         }
         Ok(Self {
             routes: Routes::of(&config),
@@ -123,6 +169,8 @@ impl Engine {
             log: Log::default(),
             pools,
             turns,
+            names,
+            on_due_name: OnceLock::new(),
             on_idle: OnceLock::new(),
             keepers: Mutex::default(),
             has_idle: AtomicBool::new(false),
@@ -233,32 +281,139 @@ impl Engine {
     /// there goes on.
     pub fn drain(&self, place: usize, drain: bool) -> bool {
         let Some(pool) = self.pools.get(place) else { return false };
-        if pool.drain(drain) != drain
-            && let Some(turns) = self.turns.iter().rev().find(|turns| turns.first <= place)
-        {
-            if drain {
-                turns.open.fetch_sub(1, Relaxed)
-            } else {
-                turns.open.fetch_add(1, Relaxed)
-            };
-        }
+        let took = pool.takes_clients();
+        pool.drain(drain);
+        self.count_open(self.balancer_of(place), took, pool.takes_clients());
         true
     }
 
-    /// The addresses of a pool. A name is looked up when it was not yet, or long enough ago that
-    /// a failure may come from it; that blocks.
-    pub fn addresses(&self, pool: &Pool<Link>, now: Duration) -> io::Result<Arc<[SocketAddress]>> {
+    /// The balancer of the pool at a place among all.
+    pub fn balancer_of(&self, place: usize) -> usize {
+        self.turns.partition_point(|turns| turns.first <= place).saturating_sub(1)
+    }
+
+    // Names.
+
+    /// The pools that are names.
+    pub fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// Has `call` called with the place of a name that is to be looked up: without waiting for it.
+    pub fn set_on_due_name(&self, call: Box<dyn Fn(usize) + Send + Sync>) {
+        let _ = self.on_due_name.set(call);
+    }
+
+    /// A request comes to a balancer: names that are due are looked up again, beside it.
+    pub fn look_at_names(&self, balancer: usize, now: Duration) {
         let now = clock::milliseconds(now);
-        let oldest = if pool.health().is_up() { u64::MAX } else { STALE_NAME };
-        match pool.addresses(now, oldest) {
-            Some(addresses) => Ok(addresses),
-            None => pool.resolve(now).or_else(|error| pool.addresses(now, u64::MAX).ok_or(error)),
+        for place in self.turns[balancer].names.clone() {
+            let name = &self.names[place];
+            let due = name.due.load(Relaxed);
+            if now >= due
+                && name.due.compare_exchange(due, now + name.interval, Relaxed, Relaxed).is_ok()
+                && let Some(call) = self.on_due_name.get()
+            {
+                name.looked_at.store(now, Relaxed);
+                call(place);
+            }
+        }
+    }
+
+    /// A pool could not be reached: if it is of a name, that may lead elsewhere by now.
+    pub fn doubt(&self, balancer: usize, member: u32) {
+        let names = &self.names[self.turns[balancer].names.clone()];
+        if let Some(name) = names.iter().find(|name| name.members.contains(&member)) {
+            name.due.fetch_min(name.looked_at.load(Relaxed) + SHORTEST_LOOK, Relaxed);
+        }
+    }
+
+    /// A name was looked up: new addresses get a place, those that are gone lose theirs. While none is
+    /// known, it is looked up again soon.
+    pub fn settle(&self, name: usize, found: io::Result<Vec<SocketAddress>>, now: Duration) {
+        let name = &self.names[name];
+        let _settling = name.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = || name.members.clone().map(|member| (member, self.pool(name.balancer, member)));
+        let now = clock::milliseconds(now);
+        let had_any = places().any(|(_, pool)| pool.target().is_some());
+        let mut found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                let rest =
+                    if had_any { "the addresses that are known stay in use" } else { "no address is known" };
+                let line = format!(
+                    "balancer {}, pool {}: the name can't be looked up: {error}; {rest}",
+                    self.balancer_name(name.balancer),
+                    name.address
+                );
+                self.log.write(Level::Warning, &line);
+                name.due.fetch_min(now + SHORTEST_LOOK, Relaxed);
+                return;
+            }
+        };
+        found.truncate(name.members.len());
+        let mut changed = false;
+        for (_, pool) in places() {
+            match pool.target() {
+                Some(own) if found.contains(&own) => found.retain(|other| *other != own),
+                Some(_) => {
+                    changed = true;
+                    self.settle_pool(name.balancer, pool, None, now, true);
+                }
+                None => {}
+            }
+        }
+        for address in found {
+            // By the address, so that a key leads to the same one in every process.
+            let wish = number_of(address.to_string().as_bytes()) as usize % name.members.len();
+            let free = places()
+                .cycle()
+                .skip(wish)
+                .take(name.members.len())
+                .find(|(_, pool)| pool.target().is_none());
+            let Some((member, pool)) = free else { break };
+            changed = true;
+            self.balancer(name.balancer).forget(member);
+            self.settle_pool(name.balancer, pool, Some(address), now, had_any);
+        }
+        if changed {
+            let now: Vec<String> =
+                places().filter_map(|(_, pool)| pool.target()).map(|address| address.to_string()).collect();
+            let line = format!(
+                "balancer {}, pool {}: the name leads to {}",
+                self.balancer_name(name.balancer),
+                name.address,
+                now.join(", ")
+            );
+            self.log.write(Level::Notice, &line);
+        }
+    }
+
+    fn settle_pool(
+        &self,
+        balancer: usize,
+        pool: &Pool<Link>,
+        target: Option<SocketAddress>,
+        now: u64,
+        others: bool,
+    ) {
+        let took = pool.takes_clients();
+        pool.settle(target, now, others);
+        self.count_open(balancer, took, pool.takes_clients());
+    }
+
+    fn count_open(&self, balancer: usize, before: bool, after: bool) {
+        let open = &self.turns[balancer].open;
+        match (before, after) {
+            (false, true) => drop(open.fetch_add(1, Relaxed)),
+            (true, false) => drop(open.fetch_sub(1, Relaxed)),
+            _ => {}
         }
     }
 
     /// Lays a clean connection aside, or closes it where it may not be kept.
     pub fn check_in(&self, pool: &Pool<Link>, link: Box<Link>, permit: Permit, now: Duration) {
-        if link.is_worn(pool.settings(), now) || self.is_retired() || pool.health().is_draining() {
+        if link.is_worn(pool, now) || self.is_retired() {
             drop(link);
             return pool.discard(permit);
         }

@@ -21,7 +21,9 @@ fn what(cause: Cause, limits: &Limits) -> String {
         Cause::QueueTimeout => "no connection came free in time (queue_timeout)".into(),
         Cause::Connect => "the application can't be reached".into(),
         Cause::ConnectTimeout => "connecting took too long (connect_timeout)".into(),
-        Cause::NoPool => "the application is marked down and not due to be tried yet".into(),
+        Cause::NoPool => {
+            "every application is marked down and not due to be tried yet, drains or has no address".into()
+        }
         Cause::Closed => "the application closed the connection without an answer".into(),
         Cause::ClosedInHead => "the application closed the connection inside the response head".into(),
         Cause::ClosedInBody => "the application closed the connection before the response was whole".into(),

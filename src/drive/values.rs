@@ -1,7 +1,7 @@
 //! Asks an application for its limits: on a connection of its own, within a timeout.
 
 use super::dial::prepare;
-use super::engine::{Engine, Link};
+use super::engine::Link;
 use crate::connection::values::{Values, question};
 use crate::os::clock;
 use crate::os::socket::{Connect, Interest, Mode, Stream, poll_two};
@@ -12,9 +12,9 @@ use std::time::Duration;
 
 /// Asks and waits for at most `timeout`. What was not answered by then, or before the application
 /// closed the connection, is left open. Blocks.
-pub fn ask(engine: &Engine, pool: &Pool<Link>, timeout: Duration) -> io::Result<Values> {
+pub fn ask(pool: &Pool<Link>, timeout: Duration) -> io::Result<Values> {
     let until = clock::now() + timeout;
-    let stream = connect(engine, pool, until)?;
+    let stream = connect(pool, until)?;
     let question = question();
     // A new socket's buffer holds so few bytes at once.
     if stream.send(&[IoSlice::new(&question)])? < question.len() {
@@ -37,25 +37,16 @@ pub fn ask(engine: &Engine, pool: &Pool<Link>, timeout: Duration) -> io::Result<
     Ok(values)
 }
 
-fn connect(engine: &Engine, pool: &Pool<Link>, until: Duration) -> io::Result<Stream> {
-    let mut last = io::Error::from(ErrorKind::NotFound);
-    for address in engine.addresses(pool, clock::now())?.iter() {
-        let stream = Stream::new(address, Mode::NonBlocking)?;
-        if let Err(error) = prepare(&stream, address, pool.settings(), None) {
-            last = error;
-            continue;
-        }
-        match stream.connect(address) {
-            Ok(Connect::Done) => return Ok(stream),
-            Ok(Connect::InProgress) if wait(&stream, until, false)? => match stream.finish_connect(address) {
-                Ok(_) => return Ok(stream),
-                Err(error) => last = error,
-            },
-            Ok(_) => last = ErrorKind::TimedOut.into(),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+fn connect(pool: &Pool<Link>, until: Duration) -> io::Result<Stream> {
+    let address = pool.target().ok_or(ErrorKind::NotFound)?;
+    let stream = Stream::new(&address, Mode::NonBlocking)?;
+    prepare(&stream, &address, pool.settings(), None)?;
+    match stream.connect(&address)? {
+        Connect::Done => return Ok(stream),
+        Connect::InProgress if wait(&stream, until, false)? => stream.finish_connect(&address)?,
+        _ => return Err(ErrorKind::TimedOut.into()),
+    };
+    Ok(stream)
 }
 
 /// Waits for the socket; `false` when the time has come.

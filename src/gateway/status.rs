@@ -16,6 +16,8 @@ pub enum State {
     Down = 3,
     /// It takes no new clients.
     Draining = 4,
+    /// A place for an address that its name does not have.
+    Absent = 5,
 }
 
 impl State {
@@ -26,6 +28,7 @@ impl State {
             Self::Suspect => "suspect",
             Self::Down => "down",
             Self::Draining => "draining",
+            Self::Absent => "absent",
         }
     }
 }
@@ -65,11 +68,15 @@ pub struct PoolStatus {
 
 /// The pool at a place among all of an engine's, from 0.
 pub fn pool(engine: &Engine, index: usize) -> Option<PoolStatus> {
-    let config = &engine.config;
-    let balancer = config.balancers.iter().find(|balancer| balancer.pools.contains(&index))?;
     let pool = engine.pools().get(index)?;
+    let name = pool.address().to_string();
+    let address = match pool.target().map(|target| target.to_string()) {
+        Some(target) if target != name => format!("{name} ({target})"),
+        _ => name,
+    };
     let now = clock::milliseconds(clock::now());
     let state = match pool.health() {
+        health if health.is_absent() => State::Absent,
         health if health.is_draining() => State::Draining,
         health if health.is_up() => State::Up,
         health if health.is_down(now) => State::Down,
@@ -80,8 +87,8 @@ pub fn pool(engine: &Engine, index: usize) -> Option<PoolStatus> {
     let ended = counters.ended.get();
     let requests = counters.requests.get();
     Some(PoolStatus {
-        balancer: balancer.name.clone(),
-        address: pool.address().to_string(),
+        balancer: engine.balancer_name(engine.balancer_of(index)).to_owned(),
+        address,
         state,
         backup: settings.backup,
         weight: settings.weight,
@@ -131,7 +138,8 @@ const GROWING: usize = 5;
 
 /// What an engine knows, as text.
 pub fn text(engine: &Engine, format: Format) -> String {
-    let pools: Vec<PoolStatus> = (0..engine.pools().len()).filter_map(|index| pool(engine, index)).collect();
+    let all = (0..engine.pools().len()).filter_map(|index| pool(engine, index));
+    let pools: Vec<PoolStatus> = all.filter(|pool| pool.state != State::Absent).collect();
     let mut out = String::new();
     // Writing to a string can't fail.
     let _ = match format {

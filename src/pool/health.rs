@@ -76,6 +76,7 @@ pub struct Health {
     /// When it was up again after a failure, plus one; 0 if its slow start is over.
     up_since: AtomicU64,
     draining: AtomicBool,
+    absent: AtomicBool,
     slow_start: u64,
     disable_time: u64,
     restart_window: u64,
@@ -93,6 +94,7 @@ impl Health {
             trials: AtomicU64::new(Trials::NONE),
             up_since: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            absent: AtomicBool::new(false),
             slow_start: 0,
             disable_time: 0,
             restart_window,
@@ -112,9 +114,28 @@ impl Health {
         self.draining.load(Relaxed)
     }
 
-    /// Has it take no new clients, or take them again. Returns how it was before.
-    pub fn set_draining(&self, draining: bool) -> bool {
-        self.draining.swap(draining, Relaxed)
+    /// Has it take no new clients, or take them again.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Relaxed);
+    }
+
+    /// Whether there is nothing to be reached here at all: a place for an address that its name does not
+    /// have.
+    pub fn is_absent(&self) -> bool {
+        self.absent.load(Relaxed)
+    }
+
+    /// There is nothing here any more.
+    pub fn leave(&self) {
+        self.absent.store(true, Relaxed);
+    }
+
+    /// Something new is here, of which nothing is known yet. It starts slowly beside `others`.
+    pub fn enter(&self, now: u64, others: bool) {
+        self.trials.store(Trials::NONE, Relaxed);
+        self.suspect_since.store(UP, Relaxed);
+        self.up_since.store(if others && self.slow_start > 0 { now + 1 } else { 0 }, Relaxed);
+        self.absent.store(false, Relaxed);
     }
 
     /// Whether it takes part in a choice with this random draw: after it came back ever more often,

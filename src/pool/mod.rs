@@ -12,7 +12,6 @@ pub mod permits;
 pub mod queue;
 pub mod settings;
 
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,19 +49,15 @@ pub enum Grant<C> {
     Connect(Permit),
 }
 
-#[derive(Debug)]
-struct Resolved {
-    addresses: Arc<[SocketAddress]>,
-    /// When they were looked up; `None`: they need no looking up, ever.
-    at: Option<u64>,
-}
-
 /// One FastCGI application as a target.
 #[derive(Debug)]
 pub struct Pool<C> {
     address: Address,
     settings: PoolSettings,
-    resolved: Mutex<Resolved>,
+    /// Where it is reached; none for a place that no address of its name has.
+    target: Mutex<Option<SocketAddress>>,
+    /// Counts the addresses that it had.
+    generation: AtomicU32,
     permits: Permits,
     queue: Queue<Grant<C>>,
     idle: IdleStack<C>,
@@ -74,10 +69,10 @@ pub struct Pool<C> {
 }
 
 impl<C> Pool<C> {
-    /// A pool in use by nobody, taken to be up.
+    /// A pool in use by nobody, taken to be up. One of a name is a place for an address of it, and has none
+    /// yet.
     pub fn new(address: Address, settings: PoolSettings, restart_window: Duration) -> Self {
-        let literal = address.literal();
-        let at = literal.is_none().then_some(0);
+        let target = address.literal();
         let lease = milliseconds(settings.connect_timeout.saturating_add(TRIAL_GRACE));
         let kept = if settings.keeps_connections() { settings.max_idle } else { 0 };
         // More can never be idle at once than there are.
@@ -85,8 +80,12 @@ impl<C> Pool<C> {
         let health = Health::new(milliseconds(restart_window), lease, random::bits())
             .with_times(milliseconds(settings.slow_start), milliseconds(settings.disable_time));
         health.set_draining(settings.drain);
+        if target.is_none() {
+            health.leave();
+        }
         Self {
-            resolved: Mutex::new(Resolved { addresses: literal.into_iter().collect(), at }),
+            target: Mutex::new(target),
+            generation: AtomicU32::new(0),
             permits: Permits::new(settings.max_connections),
             queue: Queue::new(settings.queue_length as usize),
             idle: IdleStack::new(kept),
@@ -200,28 +199,31 @@ impl<C> Pool<C> {
         });
     }
 
-    /// The addresses to connect to, in order; none when they are older than `max_age` and to be
-    /// looked up again.
-    pub fn addresses(&self, now: u64, max_age: u64) -> Option<Arc<[SocketAddress]>> {
-        let resolved = self.resolved();
-        let fresh = |at: u64| !resolved.addresses.is_empty() && now.saturating_sub(at) <= max_age;
-        resolved.at.is_none_or(fresh).then(|| Arc::clone(&resolved.addresses))
+    /// Where it is reached.
+    pub fn target(&self) -> Option<SocketAddress> {
+        self.lock_target().clone()
     }
 
-    /// Looks the addresses up. Blocks; when it fails, the old ones stay.
-    pub fn resolve(&self, now: u64) -> io::Result<Arc<[SocketAddress]>> {
-        let found = self.address.resolve()?;
-        let mut resolved = self.resolved();
-        // Connections in the making hold the old list: replace it only if it differs.
-        if resolved.addresses[..] != found[..] {
-            resolved.addresses = found.into();
+    /// Gives the place to an address, or to none. Connections to another one are not used again.
+    pub fn settle(&self, target: Option<SocketAddress>, now: u64, others: bool) {
+        let mut own = self.lock_target();
+        self.generation.fetch_add(1, SeqCst);
+        match target {
+            Some(_) => self.health.enter(now, others),
+            None => self.health.leave(),
         }
-        resolved.at = resolved.at.map(|_| now);
-        Ok(Arc::clone(&resolved.addresses))
+        *own = target;
+        drop(own);
+        self.close_idle(u64::MAX);
     }
 
-    fn resolved(&self) -> MutexGuard<'_, Resolved> {
-        self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A number that is another one for each address that it had.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(SeqCst)
+    }
+
+    fn lock_target(&self) -> MutexGuard<'_, Option<SocketAddress>> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The address as configured.
@@ -234,14 +236,17 @@ impl<C> Pool<C> {
         &self.settings
     }
 
-    /// Has it take no new clients, or take them again; connections that are idle are closed. Returns
-    /// whether it took none before.
-    pub fn drain(&self, drain: bool) -> bool {
-        let before = self.health.set_draining(drain);
+    /// Has it take no new clients, or take them again; connections that are idle are closed.
+    pub fn drain(&self, drain: bool) {
+        self.health.set_draining(drain);
         if drain {
             self.close_idle(u64::MAX);
         }
-        before
+    }
+
+    /// Whether new clients come here.
+    pub fn takes_clients(&self) -> bool {
+        !self.health.is_draining() && !self.health.is_absent()
     }
 
     /// The health.
@@ -429,18 +434,25 @@ mod tests {
         assert_eq!(pool.idle(), 0);
     }
 
-    /// F13: a name is looked up again when its addresses are too old; a literal never.
+    /// F13: the place of a name's address is absent without one, and idle connections end with it.
     #[test]
-    fn addresses_age_unless_they_are_literal() {
-        let literal = pool::<()>(0);
-        assert_eq!(literal.addresses(u64::MAX, 0).unwrap().len(), 1);
-        let settings = PoolSettings::default();
-        let named = Pool::<()>::new("localhost:9000".parse().unwrap(), settings, Duration::ZERO);
-        assert_eq!(named.addresses(0, u64::MAX), None);
-        let found = named.resolve(1_000).unwrap();
-        assert!(Arc::ptr_eq(&found, &named.addresses(1_500, 500).unwrap()));
-        assert_eq!(named.addresses(1_501, 500), None);
-        assert!(Arc::ptr_eq(&found, &named.resolve(2_000).unwrap()));
+    fn place_of_a_name() {
+        assert!(pool::<()>(0).target().is_some() && !pool::<()>(0).health().is_absent());
+        let settings = PoolSettings { max_connections: 2, ..PoolSettings::default() };
+        let named = Pool::new("app.example:9000".parse().unwrap(), settings, Duration::ZERO);
+        assert!(named.target().is_none() && named.health().is_absent());
+        let address = |text: &str| text.parse::<Address>().unwrap().literal();
+        named.settle(address("10.0.0.1:9000"), 5, false);
+        assert!(named.target() == address("10.0.0.1:9000") && !named.health().is_absent());
+        let generation = named.generation();
+        let permit = connect(&named);
+        named.checkin(Box::new('a'), permit, 5);
+        named.health().on_failure(5);
+        named.settle(address("10.0.0.2:9000"), 6, true);
+        assert!(named.idle() == 0 && named.permits_used() == 0 && named.generation() != generation);
+        assert!(named.health().is_up());
+        named.settle(None, 7, true);
+        assert!(named.health().is_absent() && named.target().is_none());
     }
 
     /// F15: with many threads the limit holds, every waiter is served, and nothing is left over.

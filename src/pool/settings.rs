@@ -48,6 +48,10 @@ pub struct PoolSettings {
     pub queue_length: u32,
     /// The longest that a request waits for a connection.
     pub queue_timeout: Duration,
+    /// The most addresses of its name that are used at once.
+    pub max_addresses: u32,
+    /// A name is looked up again after this time.
+    pub resolve_interval: Duration,
     /// The longest that connecting to one address may take.
     pub connect_timeout: Duration,
     /// The address that TCP connections come from; its port may be 0.
@@ -75,6 +79,8 @@ impl Default for PoolSettings {
             multiplex: false,
             queue_length: 1024,
             queue_timeout: Duration::from_secs(10),
+            max_addresses: 8,
+            resolve_interval: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
             bind: None,
             bind_transparent: false,

@@ -2,6 +2,8 @@
 //! long. One thread a process, started when the first connection becomes idle, and asleep without a
 //! timer while none is.
 
+pub mod resolve;
+
 use crate::drive::Engine;
 use crate::os::clock;
 use crate::os::thread::spawn_quiet;

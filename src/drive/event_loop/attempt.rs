@@ -73,63 +73,45 @@ impl EventLoop {
 
     pub(super) fn connect(&self, key: Key, slot: &mut Slot, now: Duration) {
         let pool = self.engine.pool(slot.attempt.balancer, slot.attempt.member);
-        let addresses = match self.engine.addresses(pool, now) {
-            Ok(addresses) => addresses,
+        let Some(address) = pool.target() else {
+            return self.connect_failed(slot, now, libc::EHOSTUNREACH);
+        };
+        let resumed = slot.connecting.take();
+        let begun = resumed.is_some();
+        let finishes = begun && !matches!(address, SocketAddress::Unix(_));
+        let stream = match resumed.map_or_else(|| Stream::new(&address, Mode::NonBlocking), Ok) {
+            Ok(stream) => stream,
             Err(error) => {
-                slot.attempt.note_unreachable(&self.engine, now);
-                return slot.lease.exchange.handle_connect_failed(
-                    now,
-                    error.raw_os_error().unwrap_or(libc::EHOSTUNREACH),
-                    false,
-                );
+                return slot.lease.exchange.handle_out_of_resources(now, error.raw_os_error().unwrap_or(0));
             }
         };
-        let begun = slot.connecting.is_some();
-        if !begun {
-            slot.address = 0;
+        if !begun && let Err(error) = prepare(&stream, &address, pool.settings(), slot.attempt.source) {
+            return self.connect_failed(slot, now, error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL));
         }
-        let mut errno = libc::EHOSTUNREACH;
-        while let Some(address) = addresses.get(slot.address) {
-            let resumed = slot.connecting.take();
-            let begun = resumed.is_some();
-            let finishes = begun && !matches!(address, SocketAddress::Unix(_));
-            let stream = match resumed.map_or_else(|| Stream::new(address, Mode::NonBlocking), Ok) {
-                Ok(stream) => stream,
-                Err(error) => {
-                    return slot
-                        .lease
-                        .exchange
-                        .handle_out_of_resources(now, error.raw_os_error().unwrap_or(0));
+        match if finishes { stream.finish_connect(&address) } else { stream.connect(&address) } {
+            Ok(Connect::Done) => {
+                slot.attempt.connected(&self.engine, &mut slot.lease.exchange, now, stream);
+                if self.engine.pools()[self.place_of(slot)].multiplexes() {
+                    self.share(key, slot);
                 }
-            };
-            if !begun && let Err(error) = prepare(&stream, address, pool.settings(), slot.attempt.source) {
-                errno = error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL);
-                slot.address += 1;
-                continue;
+                self.stop_making(slot);
             }
-            match if finishes { stream.finish_connect(address) } else { stream.connect(address) } {
-                Ok(Connect::Done) => {
-                    slot.attempt.connected(&self.engine, &mut slot.lease.exchange, now, stream);
-                    if slot.attempt.may_share(&self.engine.pools()[self.place_of(slot)]) {
-                        self.share(key, slot);
-                    }
-                    return self.stop_making(slot);
-                }
-                Ok(Connect::InProgress) => {
-                    slot.connecting = Some(stream);
-                    return slot.lease.exchange.handle_connecting();
-                }
-                Ok(Connect::Again) => {
-                    slot.connecting = Some(stream);
-                    return slot.lease.exchange.handle_backlog_full(now);
-                }
-                Err(error) => {
-                    errno = error.raw_os_error().unwrap_or(0);
-                    self.unregister(slot);
-                    slot.address += 1;
-                }
+            Ok(Connect::InProgress) => {
+                slot.connecting = Some(stream);
+                slot.lease.exchange.handle_connecting();
+            }
+            Ok(Connect::Again) => {
+                slot.connecting = Some(stream);
+                slot.lease.exchange.handle_backlog_full(now);
+            }
+            Err(error) => {
+                self.unregister(slot);
+                self.connect_failed(slot, now, error.raw_os_error().unwrap_or(0));
             }
         }
+    }
+
+    fn connect_failed(&self, slot: &mut Slot, now: Duration, errno: i32) {
         slot.attempt.note_unreachable(&self.engine, now);
         slot.lease.exchange.handle_connect_failed(now, errno, false);
     }

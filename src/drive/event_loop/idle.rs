@@ -24,7 +24,7 @@ impl EventLoop {
         let pool = &self.engine.pools()[place];
         let has_room = self.sockets.borrow().resting(place) < pool.settings().max_idle as usize;
         let is_free = has_room && !pool.has_waiters() && !self.engine.is_retired();
-        if link.is_worn(pool.settings(), now) || !is_free {
+        if link.is_worn(pool, now) || !is_free {
             socket.into_iter().for_each(|socket| self.unwatch(socket));
             return self.engine.check_in(pool, link, permit, now);
         }

@@ -64,7 +64,6 @@ struct Slot {
     route: Route,
     attempt: Attempt,
     connecting: Option<Stream>,
-    address: usize,
     inbound: Range<usize>,
     /// What the host has not taken yet.
     held: Held,
@@ -203,7 +202,6 @@ impl EventLoop {
             route,
             attempt,
             connecting: None,
-            address: 0,
             inbound: 0..0,
             held: Held::default(),
             full: false,

@@ -113,14 +113,14 @@ impl EventLoop {
         now: Duration,
     ) -> (Join, Option<Seat>) {
         let shared = &mut *self.shared.borrow_mut();
-        let settings = self.engine.pools()[place].settings();
+        let pool = &self.engine.pools()[place];
         for (at, link) in shared.links.iter_mut().enumerate() {
             let Some(link) = link.as_deref_mut().filter(|link| link.place == place && !link.closing) else {
                 continue;
             };
             // What may not be repeated must not meet a connection that was closed meanwhile.
             let open = exchange.is_idempotent() || link.link.stream.is_open();
-            if !open || link.link.is_worn(settings, now) || link.link.connection.active() >= MOST {
+            if !open || link.link.is_worn(pool, now) || link.link.connection.active() >= MOST {
                 link.closing = true;
                 continue;
             }
@@ -160,7 +160,7 @@ impl EventLoop {
         let Some((link, permit)) = slot.attempt.take_link() else { return };
         let id = slot.lease.exchange.id();
         let socket = self.socket_of(slot, &link, key);
-        let closing = link.is_worn(self.engine.pools()[place].settings(), clock::now());
+        let closing = link.is_worn(&self.engine.pools()[place], clock::now());
         let shared = &mut *self.shared.borrow_mut();
         let at = shared.links.iter().position(Option::is_none).unwrap_or_else(|| {
             shared.links.push(None);
