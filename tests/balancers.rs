@@ -173,7 +173,7 @@ fn cookie_leads_back() {
     }
 }
 
-/// X11: the cookie of a request over TLS does not go out in the clear.
+/// The cookie of a request over TLS does not go out in the clear.
 #[test]
 fn cookie_of_a_secure_request() {
     let application = applications(&Gate::new()).swap_remove(0);
