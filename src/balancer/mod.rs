@@ -109,7 +109,7 @@ enum Rank {
     RoundRobin(RoundRobin),
     LeastConnections(LeastConnections),
     LeastTime(LeastTime),
-    RandomTwo(RandomTwo),
+    RandomTwo(Box<RandomTwo>),
     Hash(Hash),
     Failover(Failover),
 }
@@ -120,7 +120,7 @@ impl Rank {
             Method::RoundRobin | Method::Sticky(_) => Self::RoundRobin(RoundRobin::new(members)?),
             Method::LeastConnections => Self::LeastConnections(LeastConnections::new(members)?),
             Method::LeastTime => Self::LeastTime(LeastTime::new(members)?),
-            Method::RandomTwo => Self::RandomTwo(RandomTwo::new(members, seed)?),
+            Method::RandomTwo => Self::RandomTwo(Box::new(RandomTwo::new(members, seed)?)),
             Method::IpHash | Method::Hash(_) => Self::Hash(Hash::new(members, ids)?),
             Method::Failover => Self::Failover(Failover::new(members)),
         })

@@ -86,7 +86,7 @@ impl RoundRobin {
 
     /// The member whose place in the cycle a random number hits: each as often as its weight says.
     pub fn at(&self, random: u64) -> Option<u32> {
-        let place = u128::from(random) * self.cycle.len() as u128 >> 64;
+        let place = (u128::from(random) * self.cycle.len() as u128) >> 64;
         self.cycle.get(place as usize).copied()
     }
 }
