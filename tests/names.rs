@@ -3,7 +3,7 @@
 mod host;
 
 use fcgate::config::Config;
-use fcgate::drive::{Body, Fact, Request, forward};
+use fcgate::drive::{Body, Fact, Request, Sink, forward};
 use fcgate::exchange::Cause;
 use fcgate::gateway::{Gateway, status};
 use fcgate::os::{Address, SocketAddress};
@@ -11,6 +11,7 @@ use fcgate_kit::{Apache, Application, Gate, Lighttpd, Mpm, Nginx, Reply};
 use host::Keep;
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -50,8 +51,16 @@ fn gateway(
     line: &str,
     lookup: impl Fn(&Address) -> io::Result<Vec<SocketAddress>> + Send + Sync + 'static,
 ) -> Gateway {
+    with_log(line, None, lookup)
+}
+
+fn with_log(
+    line: &str,
+    log: Option<Arc<Sink>>,
+    lookup: impl Fn(&Address) -> io::Result<Vec<SocketAddress>> + Send + Sync + 'static,
+) -> Gateway {
     let config = Config::from_line(line).unwrap().freeze().unwrap();
-    Gateway::with_lookup(Arc::new(config), None, Arc::new(lookup)).unwrap()
+    Gateway::with_lookup(Arc::new(config), log, Arc::new(lookup)).unwrap()
 }
 
 fn application(name: &'static str) -> Application {
@@ -189,6 +198,32 @@ fn a_resolver_that_hangs_holds_up_nobody() {
     });
     assert_eq!(ask(&gateway), Err(Cause::NoPool));
     drop(gateway);
+}
+
+/// F13: what was found is told in the log, by a thread of the host's.
+#[test]
+fn changes_are_told() {
+    let application = application("a");
+    let target = application.address().parse::<Address>().unwrap().literal().unwrap();
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let (kept, own) = (Arc::clone(&lines), std::thread::current().id());
+    let log: Arc<Sink> = Arc::new(move |_, line: &str| {
+        assert_eq!(std::thread::current().id(), own);
+        kept.lock().unwrap().push(line.to_owned());
+    });
+    let looks = AtomicUsize::new(0);
+    let gateway = with_log("app.example:9000 restart_window=20s", Some(log), move |_| {
+        match looks.fetch_add(1, SeqCst) {
+            0 => Err(io::ErrorKind::NotFound.into()),
+            _ => Ok(vec![target.clone()]),
+        }
+    });
+    assert_eq!(ask(&gateway), Ok("a".into()));
+    assert_eq!(ask(&gateway), Ok("a".into()));
+    let lines = lines.lock().unwrap();
+    let name = "balancer default, pool app.example:9000: the name";
+    assert!(lines[0].starts_with(&format!("{name} can't be looked up: ")), "{lines:?}");
+    assert_eq!(lines[1], format!("{name} leads to 127.0.0.1:{}", application.port()));
 }
 
 /// F13: localhost, which has one address or two, works in every server.

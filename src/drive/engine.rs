@@ -89,6 +89,24 @@ pub struct Name {
     due: AtomicU64,
     looked_at: AtomicU64,
     settling: Mutex<()>,
+    /// What there is to say of it. A host's log need not be fit for a thread that the host doesn't know:
+    /// the next request says it.
+    news: Mutex<Option<(Level, String)>>,
+    has_news: AtomicBool,
+}
+
+impl Name {
+    fn tell(&self, level: Level, line: String) {
+        *self.news.lock().unwrap_or_else(PoisonError::into_inner) = Some((level, line));
+        self.has_news.store(true, SeqCst);
+    }
+
+    fn take_news(&self) -> Option<(Level, String)> {
+        if !self.has_news.load(Relaxed) || !self.has_news.swap(false, SeqCst) {
+            return None;
+        }
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Who keeps idle connections for itself, beside those that are laid aside in the pools.
@@ -145,6 +163,8 @@ impl Engine {
                         due: AtomicU64::new(0),
                         looked_at: AtomicU64::new(0),
                         settling: Mutex::new(()),
+                        news: Mutex::new(None),
+                        has_news: AtomicBool::new(false),
                     });
                 }
                 for _ in 0..member.places() {
@@ -304,11 +324,15 @@ impl Engine {
         let _ = self.on_due_name.set(call);
     }
 
-    /// A request comes to a balancer: names that are due are looked up again, beside it.
+    /// A request comes to a balancer: names that are due are looked up again, beside it, and what was
+    /// found before is told.
     pub fn look_at_names(&self, balancer: usize, now: Duration) {
         let now = clock::milliseconds(now);
         for place in self.turns[balancer].names.clone() {
             let name = &self.names[place];
+            if let Some((level, line)) = name.take_news() {
+                self.log.write(level, &line);
+            }
             let due = name.due.load(Relaxed);
             if now >= due
                 && name.due.compare_exchange(due, now + name.interval, Relaxed, Relaxed).is_ok()
@@ -346,7 +370,7 @@ impl Engine {
                     self.balancer_name(name.balancer),
                     name.address
                 );
-                self.log.write(Level::Warning, &line);
+                name.tell(Level::Warning, line);
                 name.due.fetch_min(now + SHORTEST_LOOK, Relaxed);
                 return;
             }
@@ -385,7 +409,7 @@ impl Engine {
                 name.address,
                 now.join(", ")
             );
-            self.log.write(Level::Notice, &line);
+            name.tell(Level::Notice, line);
         }
     }
 

@@ -18,8 +18,7 @@ pub type Lookup = dyn Fn(&Address) -> io::Result<Vec<SocketAddress>> + Send + Sy
 /// Looks up the names of one engine until it is dropped.
 #[derive(Debug)]
 pub struct Resolver {
-    /// Whether what is found is still wanted. Held while it is told, so that nothing is told after the
-    /// drop.
+    /// Whether what is found is still wanted. Held while it is used, so that nothing is after the drop.
     open: Arc<Mutex<bool>>,
 }
 
