@@ -139,7 +139,10 @@ fn bad_name() {
     let apache = serve(balancer("app", "no-such-host.invalid:9000", ""), "app");
     let words = ["app (no-such-host.invalid:9000)", "has no address", "error no_pool"];
     one_line(&apache, &Request::get("/app"), 502, &words);
-    apache.wait_for_log(&["pool no-such-host.invalid:9000: the name can't be looked up", "no address is known"]);
+    apache.wait_for_log(&[
+        "pool no-such-host.invalid:9000: the name can't be looked up",
+        "no address is known",
+    ]);
 }
 
 /// A6: what listens there speaks another protocol.
