@@ -256,6 +256,14 @@ soak: ## php-fpm restarted under 100,000 requests for each MPM, mod_proxy_fcgi b
 	@$(MAKE) library apache
 	$(CARGO) test $(CARGO_FLAGS) --release --test apache_soak -- --ignored --nocapture
 
+# One after the other: they measure.
+.PHONY: proofs
+proofs: ## what holds under load, at its full size, on Apache, lighttpd and nginx: a quarter of an hour; [PROOF=slow::]
+	@scripts/rust
+	@scripts/packages test
+	@$(MAKE) library apache lighttpd nginx
+	$(CARGO) test $(CARGO_FLAGS) --release --test load --test multiplex_apps -- --ignored --nocapture --test-threads=1 $(PROOF)
+
 .PHONY: abi
 abi: library ## the binary interface against that of the last release
 	$(CARGO) test $(CARGO_FLAGS) --test abi

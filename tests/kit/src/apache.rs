@@ -11,6 +11,7 @@ use crate::directory::{Directory, free_port};
 use crate::http::Client;
 use crate::process::{Process, Ready, find_program};
 use crate::script::poll;
+use crate::usage;
 
 /// The field by which a test knows that its own server has answered.
 pub const MARKER: &str = "X-Fcgate-Test";
@@ -291,30 +292,12 @@ impl Apache {
 
     /// All its processes, the parent first.
     pub fn processes(&self) -> Vec<u32> {
-        let mut all = vec![self.process.pid()];
-        let mut next = 0;
-        while let Some(pid) = all.get(next) {
-            let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-            let children: Vec<u32> = threads
-                .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
-                .flat_map(|text| {
-                    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()
-                })
-                .collect();
-            all.extend(children);
-            next += 1;
-        }
-        all
+        usage::with_children(self.process.pid())
     }
 
     /// Bytes of memory that all its processes take together; what they share counts once.
     pub fn memory(&self) -> u64 {
-        let of = |pid| {
-            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-            line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
-        };
-        self.processes().into_iter().map(of).sum()
+        usage::memory(&self.processes())
     }
 
     /// The process.

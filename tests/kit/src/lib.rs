@@ -36,6 +36,7 @@ pub mod process;
 pub mod recorder;
 pub mod script;
 pub mod unix_sockets;
+pub mod usage;
 pub mod valgrind;
 
 pub use apache::{Apache, Mpm};

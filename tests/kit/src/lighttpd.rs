@@ -12,6 +12,7 @@ use crate::directory::{Directory, free_port};
 use crate::http::Client;
 use crate::process::{Process, Ready, find_program};
 use crate::script::poll;
+use crate::usage;
 
 /// Modules that every configuration here has, in the order in which Debian has them.
 const MODULES: [&str; 6] =
@@ -232,6 +233,11 @@ impl Lighttpd {
         let parse = |text: String| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
         poll(PATIENCE, || Some(parse(read())).filter(|workers: &Vec<u32>| workers.len() == count))
             .unwrap_or_else(|| panic!("it has not {count} workers:\n{}", self.log()))
+    }
+
+    /// All its processes, the first one first.
+    pub fn processes(&self) -> Vec<u32> {
+        usage::with_children(self.process.pid())
     }
 
     /// The process; with several workers, the one that watches them.

@@ -12,6 +12,7 @@ use crate::directory::{Directory, free_port};
 use crate::http::Client;
 use crate::process::{Process, Ready, find_program};
 use crate::script::poll;
+use crate::usage;
 
 /// What nginx logs of each worker that it starts, and of each that it tells to end.
 const STARTED: &str = "start worker process ";
@@ -288,6 +289,11 @@ impl Nginx {
         self.wait_until("the workers have ended", |nginx| nginx.count(ENDED) >= count);
     }
 
+    /// All its processes, the first one first.
+    pub fn processes(&self) -> Vec<u32> {
+        usage::with_children(self.process.pid())
+    }
+
     /// Its workers.
     pub fn workers(&self) -> Vec<u32> {
         let master = self.process.pid();
@@ -297,9 +303,7 @@ impl Nginx {
 
     /// How many sockets its workers have.
     pub fn sockets(&self) -> usize {
-        let listed = |pid| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        let targets =
-            self.workers().into_iter().flat_map(listed).filter_map(|entry| fs::read_link(entry.path()).ok());
+        let targets = usage::descriptors(&self.workers()).into_iter();
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 

@@ -86,6 +86,8 @@ impl Hooks for Host {
 pub struct Outcome {
     /// It is over.
     pub ended: Cell<bool>,
+    /// When it was.
+    pub end: Cell<Option<Instant>>,
     /// Why it failed, if it did.
     pub cause: Cell<Option<Cause>>,
     /// How often it was tried again.
@@ -153,6 +155,7 @@ impl Events for Shared {
     fn end(&self, exchange: &Exchange, _: &dyn Display, _: &dyn Fn() -> String) {
         self.0.cause.set(exchange.failure().map(|failure| failure.cause));
         self.0.retries.set(exchange.retries());
+        self.0.end.set(Some(Instant::now()));
         self.0.ended.set(true);
     }
 }
