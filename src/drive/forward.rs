@@ -12,7 +12,7 @@ use super::start::{self, StartError};
 use crate::cgi::ResponseHead;
 use crate::config::{Flush, ResponseBody};
 use crate::exchange::{Cause, Exchange, Limits};
-use crate::os::{client_takes, clock};
+use crate::os::{client_room, clock};
 use std::io;
 use std::sync::Arc;
 
@@ -132,13 +132,17 @@ fn run(exchange: &mut Blocking, host: &mut dyn Host, route: Route, request: &Req
         let mut result = Ok(());
         match progress {
             Progress::Finished if held.is_empty() || client_gone => break,
-            Progress::Finished => result = give_held(&mut held, host, |_, _| true),
+            Progress::Finished => result = give_held(&mut held, host, |_, _| usize::MAX),
             Progress::Given { stderr, .. } if client_gone => {
                 take_stderr(exchange, stderr, host, route, request);
             }
             Progress::Pause if client_gone => {}
             Progress::Pause => {
-                result = give_held(&mut held, host, |_, host| takes(host)).and_then(|()| host.flush());
+                result = give_held(&mut held, host, |_, host| room(host));
+                // A flush waits for the client, and the application would wait with it.
+                if result.is_ok() && (held.is_empty() || room(host) > 0) {
+                    result = host.flush();
+                }
             }
             Progress::Body => {
                 exchange.host_body(|buffer| host.body(buffer));
@@ -148,13 +152,24 @@ fn run(exchange: &mut Blocking, host: &mut dyn Host, route: Route, request: &Req
                 let scratch = &exchange.scratch;
                 let head = head.then_some(&scratch.exchange.response.head);
                 let body = &scratch.received[body];
-                result = if spools && (!held.is_empty() || !body.is_empty() && !takes(host)) {
-                    if let Err(error) = held.push(body, settings) {
+                let at_once = match spools {
+                    true if !held.is_empty() => 0,
+                    true if !body.is_empty() => body.len().min(room(host)),
+                    _ => body.len(),
+                };
+                result = if at_once < body.len() || !held.is_empty() {
+                    let (first, rest) = body.split_at(at_once);
+                    if let Err(error) = held.push(rest, settings) {
                         log_unspooled(&engine, route.balancer, &error, &engine.log);
                     }
                     held.complete |= complete;
-                    head.map_or(Ok(()), |head| host.head(head))
-                        .and_then(|()| give_held(&mut held, host, |held, _| held.is_full(settings)))
+                    give(host, head, first, false, flushes).and_then(|()| {
+                        give_held(
+                            &mut held,
+                            host,
+                            |held, _| if held.is_full(settings) { usize::MAX } else { 0 },
+                        )
+                    })
                 } else {
                     give(host, head, body, complete, flushes)
                 };
@@ -184,19 +199,23 @@ fn run(exchange: &mut Blocking, host: &mut dyn Host, route: Route, request: &Req
     exchange.scratch.stderr.finish(|line| give_line(&engine, balancer, host, request, line));
 }
 
-/// Whether the client takes more at once.
-fn takes(host: &dyn Host) -> bool {
-    host.fd().is_none_or(client_takes)
+/// How many bytes the client takes at once.
+fn room(host: &dyn Host) -> usize {
+    host.fd().map_or(usize::MAX, client_room)
 }
 
-/// Gives the host what is held for it, while `goes_on`.
+/// Gives the host what is held for it, piece by piece, no larger than what it is to get then; 0 is enough.
 fn give_held(
     held: &mut Held,
     host: &mut dyn Host,
-    goes_on: impl Fn(&Held, &dyn Host) -> bool,
+    most: impl Fn(&Held, &dyn Host) -> usize,
 ) -> Result<(), GiveUp> {
-    while !held.is_empty() && goes_on(held, host) {
-        match held.next() {
+    while !held.is_empty() {
+        let most = most(held, host);
+        if most == 0 {
+            break;
+        }
+        match held.next(most) {
             Ok(Some(piece)) => host.data(piece)?,
             // Its file can't be read.
             Err(_) => return Err(GiveUp::Aborted),

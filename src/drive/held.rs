@@ -82,8 +82,10 @@ impl Held {
         file.append(bytes).map(|()| true)
     }
 
-    /// The next piece, if there is one; it counts as given. After an error what the file holds is lost.
-    pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
+    /// The next piece, of so many bytes at the most, if there is one; it counts as given. After an error what the
+    /// file holds is lost.
+    pub fn next(&mut self, most: usize) -> io::Result<Option<&[u8]>> {
+        let most = most.min(PIECE);
         if self.given == self.memory.len() {
             self.given = 0;
             // What the file did not take comes after what it holds.
@@ -91,11 +93,11 @@ impl Held {
         }
         if self.given < self.memory.len() {
             let start = self.given;
-            self.given = self.memory.len().min(start + PIECE);
+            self.given = self.memory.len().min(start + most);
             return Ok(Some(&self.memory[start..self.given]));
         }
         let Some(file) = self.file.as_mut().filter(|file| file.len() > self.read) else { return Ok(None) };
-        self.piece.resize(PIECE, 0);
+        self.piece.resize(most, 0);
         let count = file.read_at(self.read, &mut self.piece)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -130,7 +132,7 @@ mod tests {
 
     fn drain(held: &mut Held) -> Vec<u8> {
         let mut all = Vec::new();
-        while let Some(piece) = held.next().unwrap() {
+        while let Some(piece) = held.next(usize::MAX).unwrap() {
             all.extend_from_slice(piece);
         }
         all
@@ -156,7 +158,7 @@ mod tests {
                 let most = if spool { 400 + 90 } else { 100 + 90 };
                 prop_assert!(came.len() - given.len() <= most);
                 for _ in 0..takes {
-                    given.extend_from_slice(held.next().unwrap().unwrap_or_default());
+                    given.extend_from_slice(held.next(length).unwrap().unwrap_or_default());
                 }
             }
             given.extend_from_slice(&drain(&mut held));

@@ -14,4 +14,4 @@ pub mod thread;
 pub use address::{Address, AddressError, SocketAddress};
 pub use event::Event;
 pub use file::{FileSlice, SpoolFile, SystemFiles};
-pub use socket::{Connect, Interest, Mode, Ready, Stream, client_gone, client_takes, poll_two};
+pub use socket::{Connect, Interest, Mode, Ready, Stream, client_gone, client_room, poll_two};

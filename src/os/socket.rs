@@ -294,11 +294,31 @@ pub fn client_gone(fd: RawFd) -> bool {
     (ready > 0 && client.revents & GONE != 0) || (PEER_CLOSED == 0 && matches!(peek(fd), Ok(0)))
 }
 
-/// Whether a send to the client would go at once; also where it would fail.
-pub fn client_takes(fd: RawFd) -> bool {
+/// Bytes that a client can be sent for certain whose socket says that it can be written to.
+const LEAST_ROOM: usize = 512;
+
+/// How many bytes a send to the client would take at once, by a cautious guess: without limit where it would
+/// fail, 0 where it would wait.
+pub fn client_room(fd: RawFd) -> usize {
     let mut client = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
     // SAFETY: one valid pollfd; does not wait.
-    unsafe { libc::poll(&mut client, 1, 0) > 0 }
+    if unsafe { libc::poll(&mut client, 1, 0) } <= 0 {
+        return 0;
+    }
+    if client.revents & !libc::POLLOUT != 0 {
+        return usize::MAX;
+    }
+    let mut memory = [0u32; libc::SK_MEMINFO_DROPS as usize + 1];
+    let mut size = size_of_val(&memory) as libc::socklen_t;
+    // SAFETY: the array lives as long as the call, and is as long as is said.
+    let known = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, memory.as_mut_ptr().cast(), &mut size)
+    } == 0;
+    let of = |what: libc::c_int| memory[what as usize] as usize;
+    let queued = of(libc::SK_MEMINFO_WMEM_ALLOC).max(of(libc::SK_MEMINFO_WMEM_QUEUED));
+    let free = of(libc::SK_MEMINFO_SNDBUF).saturating_sub(queued);
+    // The kernel counts what it needs for the bytes, too.
+    if known { LEAST_ROOM.max(free / 2) } else { LEAST_ROOM }
 }
 
 /// Waits for the application's socket and for the client's end together, at most so long (rounded
@@ -605,6 +625,30 @@ mod tests {
         assert!(!stream.is_quiet());
     }
 
+    /// A12: what a client is said to take at once it takes at once.
+    #[test]
+    fn a_client_takes_what_it_has_room_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let tcp = listener.accept().unwrap().0;
+        tcp.set_nonblocking(true).unwrap();
+        let (unix, near) = UnixStream::pair().unwrap();
+        unix.set_nonblocking(true).unwrap();
+        let fill = |to: &dyn AsRawFd, write: &mut dyn FnMut(&[u8]) -> usize| {
+            let mut rounds = 0;
+            while let room @ 1.. = client_room(to.as_raw_fd()) {
+                assert_eq!(write(&vec![0; room]), room);
+                rounds += 1;
+            }
+            assert!(rounds > 0);
+        };
+        fill(&tcp, &mut |bytes| (&tcp).write(bytes).unwrap());
+        fill(&unix, &mut |bytes| (&unix).write(bytes).unwrap());
+        assert_eq!(client_room(unix.as_raw_fd()), 0);
+        drop((far, near));
+        assert_eq!(client_room(unix.as_raw_fd()), usize::MAX);
+    }
+
     /// F7: an end of file or a reset counts as gone, behind unread bytes too; waiting bytes do not.
     #[test]
     fn client_is_gone_when_it_closes() {
@@ -631,7 +675,7 @@ mod tests {
         let interest = Interest { client_writable: true, ..READ };
         let ready = poll_two(stream.as_raw_fd(), interest, Some(server.as_raw_fd()), None).unwrap();
         assert_eq!(ready, Ready { client_gone: true, client_writable: true, ..Ready::default() });
-        assert!(client_takes(server.as_raw_fd()));
+        assert!(client_room(server.as_raw_fd()) > 0);
 
         let (client, server) = connect();
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };

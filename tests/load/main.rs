@@ -4,6 +4,7 @@
 //! Each has a short form, which proves by cause and effect, and a full one for `make proofs`, which measures.
 
 mod events;
+mod laid_aside;
 mod leavers;
 mod reader;
 mod server;

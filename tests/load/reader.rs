@@ -23,7 +23,8 @@ pub struct Reader {
     pub wrong: Option<String>,
 }
 
-fn set(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) {
+/// Sets an option of a socket.
+pub fn set(socket: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) {
     let size = size_of_val(&value) as libc::socklen_t;
     // SAFETY: the value lives as long as the call, and is as long as is said.
     let result =

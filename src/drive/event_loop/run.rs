@@ -283,7 +283,7 @@ impl EventLoop {
         let goes_on = if std::mem::take(&mut held.head) {
             events.head(&exchange.response.head)
         } else {
-            match held.next() {
+            match held.next(usize::MAX) {
                 Ok(Some(piece)) => events.data(piece),
                 Ok(None) => {
                     if std::mem::take(&mut held.complete) {
