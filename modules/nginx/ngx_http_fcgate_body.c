@@ -37,7 +37,10 @@ static ngx_int_t give_memory(ngx_http_request_t *r, fcgate_request *request, con
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     for (; chain; chain = chain->next) {
-        end = ngx_cpymem(end, chain->buf->pos, chain->buf->last - chain->buf->pos);
+        /* The end of a chunked body has a buffer of nothing, without an address. */
+        if (chain->buf->last > chain->buf->pos) {
+            end = ngx_cpymem(end, chain->buf->pos, chain->buf->last - chain->buf->pos);
+        }
     }
     fcgate_request_body(request, bytes, length);
     ngx_pfree(r->pool, bytes);

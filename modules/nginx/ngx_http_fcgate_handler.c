@@ -208,11 +208,12 @@ static void let_go(ngx_http_fcgate_ctx_t *ctx, ngx_uint_t client_gone)
     link->log = core->error_log;
     link->stderr_level = stderr_level(ctx->request);
     link->ctx = NULL;
-    if (ctx->paused) {
-        fcgate_exchange_pause(link->exchange, 0);
-    }
+    /* Each of these may end it, and the link with it. A client that is gone waits for nothing any more. */
     if (client_gone && !ctx->complete) {
         fcgate_exchange_client_gone(link->exchange);
+    }
+    else if (ctx->paused) {
+        fcgate_exchange_pause(link->exchange, 0);
     }
 }
 
