@@ -229,7 +229,7 @@ test: ## all that has to pass, with its set-up: packages, formatting, clippy, do
 	@$(MAKE) all
 	$(CARGO) build $(CARGO_FLAGS) --workspace
 	$(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast
-	@$(MAKE) test-c test-scripts
+	@$(MAKE) sanitize-short test-c test-scripts
 
 .PHONY: lint
 lint: ## formatting, clippy and docs, warnings denied
@@ -256,13 +256,38 @@ soak: ## php-fpm restarted under 100,000 requests for each MPM, mod_proxy_fcgi b
 	@$(MAKE) library apache
 	$(CARGO) test $(CARGO_FLAGS) --release --test apache_soak -- --ignored --nocapture
 
+# The servers' modules with what finds wrong accesses and undefined behaviour; the library is as it is.
+SANITIZED := $(BUILD)/sanitized
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+.PHONY: sanitized
+sanitized:
+	@ASAN_OPTIONS=detect_leaks=0 $(MAKE) BUILD='$(SANITIZED)' LDFLAGS='$(LDFLAGS) $(SANITIZE)' \
+	    CFLAGS='-O1 -g -fno-omit-frame-pointer $(SANITIZE)' apache lighttpd nginx
+
+.PHONY: sanitize
+sanitize: ## the suites of Apache, lighttpd and nginx on modules built with address and undefined-behaviour sanitizers
+	@scripts/packages test
+	@$(MAKE) library sanitized
+	$(CARGO) build $(CARGO_FLAGS) --workspace
+	FCGATE_SANITIZED='$(abspath $(SANITIZED))' $(CARGO) test $(CARGO_FLAGS) --no-fail-fast $(SANITIZE_TESTS)
+	@$(MAKE) sanitize-short
+
+# Clients that leave at a random moment, and those that stay, on all three servers.
+.PHONY: sanitize-short
+sanitize-short: sanitized
+	FCGATE_SANITIZED='$(abspath $(SANITIZED))' $(CARGO) test $(CARGO_FLAGS) --test load -- leavers:: events:: uploads::
+
+# The tests that start servers with our modules, but for those of memory, of which sanitizers need more.
+SANITIZE_TESTS ?= $(patsubst tests/%.rs,--test %,$(filter-out tests/apache_soak.rs tests/apache_load.rs tests/apache_slow.rs,\
+    $(wildcard tests/apache*.rs tests/lighttpd*.rs tests/nginx*.rs))) --test servers
+
 # One after the other: they measure.
 .PHONY: proofs
 proofs: ## what holds under load, at its full size, on Apache, lighttpd and nginx: a quarter of an hour; [PROOF=slow::]
 	@scripts/rust
 	@scripts/packages test
 	@$(MAKE) library apache lighttpd nginx
-	$(CARGO) test $(CARGO_FLAGS) --release --test load --test multiplex_apps -- --ignored --nocapture --test-threads=1 $(PROOF)
+	$(CARGO) test $(CARGO_FLAGS) --test load --test multiplex_apps -- --ignored --nocapture --test-threads=1 $(PROOF)
 
 .PHONY: abi
 abi: library ## the binary interface against that of the last release

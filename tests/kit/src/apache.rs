@@ -10,6 +10,7 @@ use crate::application::PATIENCE;
 use crate::directory::{Directory, free_port};
 use crate::http::Client;
 use crate::process::{Process, Ready, find_program};
+use crate::sanitizers;
 use crate::script::poll;
 use crate::usage;
 
@@ -68,7 +69,7 @@ pub struct Builder {
     directory: Directory,
     port: u16,
     wrapper: Vec<String>,
-    fcgate: PathBuf,
+    fcgate: Option<PathBuf>,
     log_level: &'static str,
     bare: bool,
 }
@@ -113,7 +114,7 @@ impl Builder {
 
     /// Another file of mod_fcgate than the one in `build/`.
     pub fn fcgate(mut self, file: impl Into<PathBuf>) -> Self {
-        self.fcgate = file.into();
+        self.fcgate = Some(file.into());
         self
     }
 
@@ -121,6 +122,16 @@ impl Builder {
     pub fn bare(mut self) -> Self {
         self.bare = true;
         self
+    }
+
+    fn built(&self) -> PathBuf {
+        let built = sanitizers::modules(&self.wrapper).join("mod_fcgate.so");
+        built.canonicalize().expect("build/mod_fcgate.so is not there: run `make` first")
+    }
+
+    /// The program, to be told what to do.
+    fn command(&self) -> Command {
+        sanitizers::command(sanitizers::words(&self.wrapper, &self.directory), program())
     }
 
     fn text(&self) -> String {
@@ -139,7 +150,8 @@ impl Builder {
         for name in MODULES.iter().copied().chain(self.modules.iter().map(String::as_str)) {
             let _ = writeln!(text, "LoadModule {name}_module {modules}/mod_{name}.so");
         }
-        let _ = writeln!(text, "LoadModule fcgate_module {}", self.fcgate.display());
+        let fcgate = self.fcgate.clone().unwrap_or_else(|| self.built());
+        let _ = writeln!(text, "LoadModule fcgate_module {}", fcgate.display());
         if !self.bare {
             let _ = writeln!(text, "Header always set {MARKER} {port}");
             text.push_str("LogFormat \"%m %U %s %O\" short\n");
@@ -161,14 +173,16 @@ impl Builder {
     pub fn check(self) -> (bool, String) {
         let config = self.directory.write("httpd.conf", self.text());
         let Output { status, stderr, stdout } =
-            Command::new(program()).arg("-t").arg("-f").arg(config).output().expect("apache2 runs");
-        (status.success(), String::from_utf8_lossy(&[stderr, stdout].concat()).into_owned())
+            self.command().arg("-t").arg("-f").arg(config).output().expect("apache2 runs");
+        let said = String::from_utf8_lossy(&[stderr, stdout].concat()).into_owned();
+        sanitizers::assert_clean(&self.directory, std::slice::from_ref(&said));
+        (status.success(), said)
     }
 
     /// The directives that mod_fcgate brings.
     pub fn directives(self) -> Vec<String> {
         let config = self.directory.write("httpd.conf", self.text());
-        let output = Command::new(program()).arg("-L").arg("-f").arg(config).output().expect("apache2 runs");
+        let output = self.command().arg("-L").arg("-f").arg(config).output().expect("apache2 runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let of_ours = text.lines().filter_map(|line| line.strip_suffix(" (mod_fcgate.c)"));
         of_ours.map(|name| name.trim().to_owned()).collect()
@@ -181,7 +195,8 @@ impl Builder {
         let config = self.directory.write("httpd.conf", self.text());
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
         let program = program();
-        let mut words = self.wrapper.iter().map(PathBuf::from).chain([program]);
+        let words = sanitizers::words(&self.wrapper, &self.directory);
+        let mut words = words.iter().map(PathBuf::from).chain([program]);
         let first = words.next().expect("there is a program");
         let process = Process::command(first)
             .args(words)
@@ -221,10 +236,8 @@ pub struct Apache {
 impl Apache {
     /// One with this MPM and mod_fcgate as it was built.
     ///
-    /// Panics if there is no `build/mod_fcgate.so`.
+    /// Starting it panics if there is no `build/mod_fcgate.so`.
     pub fn with(mpm: Mpm) -> Builder {
-        let fcgate = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/mod_fcgate.so");
-        let fcgate = fcgate.canonicalize().expect("build/mod_fcgate.so is not there: run `make` first");
         let directory = Directory::new();
         directory.write("root/robots.txt", "a file\n");
         Builder {
@@ -234,7 +247,7 @@ impl Apache {
             directory,
             port: free_port(),
             wrapper: Vec::new(),
-            fcgate,
+            fcgate: None,
             log_level: "notice",
             bare: false,
         }
@@ -303,5 +316,12 @@ impl Apache {
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+}
+
+impl Drop for Apache {
+    fn drop(&mut self) {
+        self.process.stop();
+        sanitizers::assert_clean(&self.directory, &[self.log(), self.process.output()]);
     }
 }

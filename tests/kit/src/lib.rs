@@ -34,6 +34,7 @@ mod player;
 pub mod poll_loop;
 pub mod process;
 pub mod recorder;
+mod sanitizers;
 pub mod script;
 pub mod unix_sockets;
 pub mod usage;

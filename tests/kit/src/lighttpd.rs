@@ -11,6 +11,7 @@ use crate::application::PATIENCE;
 use crate::directory::{Directory, free_port};
 use crate::http::Client;
 use crate::process::{Process, Ready, find_program};
+use crate::sanitizers;
 use crate::script::poll;
 use crate::usage;
 
@@ -99,7 +100,7 @@ impl Builder {
     fn modules(&self) -> PathBuf {
         let directory = self.directory.join("modules");
         fs::create_dir_all(&directory).expect("mkdir");
-        let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build");
+        let build = sanitizers::modules(&self.wrapper);
         let own = build.join("lighttpd/mod_fcgate.so").canonicalize();
         let own = own.expect("build/lighttpd/mod_fcgate.so is not there: run `make` first");
         // Where it looks for the library: above the directory that it was loaded from.
@@ -126,7 +127,8 @@ impl Builder {
     /// Only reads its configuration; whether it is right, and what was said.
     pub fn check(self) -> (bool, String) {
         let (modules, config) = self.files();
-        let Output { status, stderr, stdout } = Command::new(program())
+        let words = sanitizers::words(&self.wrapper, &self.directory);
+        let Output { status, stderr, stdout } = sanitizers::command(words, program())
             .arg("-tt")
             .arg("-m")
             .arg(modules)
@@ -134,7 +136,9 @@ impl Builder {
             .arg(config)
             .output()
             .expect("lighttpd runs");
-        (status.success(), String::from_utf8_lossy(&[stderr, stdout].concat()).into_owned())
+        let said = String::from_utf8_lossy(&[stderr, stdout].concat()).into_owned();
+        sanitizers::assert_clean(&self.directory, std::slice::from_ref(&said));
+        (status.success(), said)
     }
 
     /// Starts it.
@@ -143,7 +147,8 @@ impl Builder {
     pub fn start(self) -> Lighttpd {
         let (modules, config) = self.files();
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let mut words = self.wrapper.iter().map(PathBuf::from).chain([program()]);
+        let words = sanitizers::words(&self.wrapper, &self.directory);
+        let mut words = words.iter().map(PathBuf::from).chain([program()]);
         let first = words.next().expect("there is a program");
         let process = Process::command(first)
             .args(words)
@@ -243,5 +248,12 @@ impl Lighttpd {
     /// The process; with several workers, the one that watches them.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+}
+
+impl Drop for Lighttpd {
+    fn drop(&mut self) {
+        self.process.stop();
+        sanitizers::assert_clean(&self.directory, &[self.log(), self.process.output()]);
     }
 }

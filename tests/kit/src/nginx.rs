@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::apache::MARKER;
 use crate::application::PATIENCE;
 use crate::directory::{Directory, free_port};
 use crate::http::Client;
 use crate::process::{Process, Ready, find_program};
+use crate::sanitizers;
 use crate::script::poll;
 use crate::usage;
 
@@ -32,7 +33,6 @@ pub struct Builder {
     workers: usize,
     connections: usize,
     wrapper: Vec<String>,
-    module: PathBuf,
     bare: bool,
 }
 
@@ -101,9 +101,12 @@ impl Builder {
 
     fn text(&self) -> String {
         let (path, port) = (self.directory.path().display(), self.port);
+        let module = sanitizers::modules(&self.wrapper).join("ngx_http_fcgate_module.so");
+        let module =
+            module.canonicalize().expect("build/ngx_http_fcgate_module.so is not there: run `make` first");
         let mut text = format!(
             "load_module {};\npid {path}/pid;\ndaemon off;\nworker_processes {};\nerror_log {path}/error.log notice;\n",
-            self.module.display(),
+            module.display(),
             self.workers,
         );
         // Workers don't run as root.
@@ -144,7 +147,8 @@ impl Builder {
     /// Only reads its configuration; whether it is right, and what was said.
     pub fn check(self) -> (bool, String) {
         let config = self.write();
-        let Output { status, stderr, stdout } = Command::new(program())
+        let words = sanitizers::words(&self.wrapper, &self.directory);
+        let Output { status, stderr, stdout } = sanitizers::command(words, program())
             .arg("-t")
             .arg("-c")
             .arg(config)
@@ -152,7 +156,9 @@ impl Builder {
             .arg(self.directory.join("start.log"))
             .output()
             .expect("nginx runs");
-        (status.success(), String::from_utf8_lossy(&[stderr, stdout].concat()).into_owned())
+        let said = String::from_utf8_lossy(&[stderr, stdout].concat()).into_owned();
+        sanitizers::assert_clean(&self.directory, std::slice::from_ref(&said));
+        (status.success(), said)
     }
 
     /// Starts it.
@@ -161,7 +167,8 @@ impl Builder {
     pub fn start(self) -> Nginx {
         let config = self.write();
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let mut words = self.wrapper.iter().map(PathBuf::from).chain([program()]);
+        let words = sanitizers::words(&self.wrapper, &self.directory);
+        let mut words = words.iter().map(PathBuf::from).chain([program()]);
         let first = words.next().expect("there is a program");
         let process = Process::command(first)
             .args(words)
@@ -193,11 +200,8 @@ pub struct Nginx {
 impl Nginx {
     /// One with ngx_http_fcgate_module as it was built.
     ///
-    /// Panics if there is no `build/ngx_http_fcgate_module.so`.
+    /// Starting it panics if there is no `build/ngx_http_fcgate_module.so`.
     pub fn builder() -> Builder {
-        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/ngx_http_fcgate_module.so");
-        let module =
-            module.canonicalize().expect("build/ngx_http_fcgate_module.so is not there: run `make` first");
         let directory = Directory::new();
         directory.write("root/robots.txt", "a file\n");
         fs::create_dir(directory.join("temporary")).expect("a private directory can be written to");
@@ -210,7 +214,6 @@ impl Nginx {
             workers: 1,
             connections: 512,
             wrapper: Vec::new(),
-            module,
             bare: false,
         }
     }
@@ -310,5 +313,12 @@ impl Nginx {
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        self.process.stop();
+        sanitizers::assert_clean(&self.directory, &[self.log(), self.process.output()]);
     }
 }

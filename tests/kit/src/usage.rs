@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-/// Bytes of memory that these processes take together; what they share counts once.
+/// Bytes of memory that these processes take together, files aside, of which others may have a share or not; what
+/// they share counts once.
 pub fn memory(processes: &[u32]) -> u64 {
     let of = |pid: &u32| {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss_Anon:"));
         line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
     };
     processes.iter().map(of).sum()
