@@ -262,12 +262,12 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 .PHONY: sanitized
 sanitized:
 	@ASAN_OPTIONS=detect_leaks=0 $(MAKE) BUILD='$(SANITIZED)' LDFLAGS='$(LDFLAGS) $(SANITIZE)' \
-	    CFLAGS='-O1 -g -fno-omit-frame-pointer $(SANITIZE)' apache lighttpd nginx
+	    CFLAGS='-O1 -g -fno-omit-frame-pointer $(SANITIZE)' modules
 
 .PHONY: sanitize
 sanitize: ## the suites of Apache, lighttpd and nginx on modules built with address and undefined-behaviour sanitizers
 	@scripts/packages test
-	@$(MAKE) library sanitized
+	@$(MAKE) sanitized
 	$(CARGO) build $(CARGO_FLAGS) --workspace
 	FCGATE_SANITIZED='$(abspath $(SANITIZED))' $(CARGO) test $(CARGO_FLAGS) --no-fail-fast $(SANITIZE_TESTS)
 	@$(MAKE) sanitize-short
@@ -286,7 +286,7 @@ SANITIZE_TESTS ?= $(patsubst tests/%.rs,--test %,$(filter-out tests/apache_soak.
 proofs: ## what holds under load, at its full size, on Apache, lighttpd and nginx: a quarter of an hour; [PROOF=slow::]
 	@scripts/rust
 	@scripts/packages test
-	@$(MAKE) library apache lighttpd nginx
+	@$(MAKE) modules
 	$(CARGO) test $(CARGO_FLAGS) --test load --test multiplex_apps -- --ignored --nocapture --test-threads=1 $(PROOF)
 
 .PHONY: abi

@@ -225,10 +225,11 @@ impl Server {
         usage::descriptors(&self.processes()).len()
     }
 
-    /// The files that they have open.
+    /// The files that they have open, in order.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = usage::descriptors(&self.processes());
         files.retain(|path| path.is_absolute() && !path.starts_with("/dev"));
+        files.sort();
         files
     }
 
