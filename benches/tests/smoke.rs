@@ -16,7 +16,7 @@ fn it_measures_and_leaves_results() {
     let results: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(results).expect("results")).expect("JSON");
     let results = results.as_array().expect("a list");
-    assert_eq!(results.len(), 8);
+    assert_eq!(results.len(), 16);
     for result in results {
         for name in ["mark", "name", "unit", "fcgate", "peer", "ratio", "goal", "rounds"] {
             assert!(result.get(name).is_some(), "{result} has no {name}");

@@ -91,7 +91,7 @@ impl EventLoop {
         match if finishes { stream.finish_connect(&address) } else { stream.connect(&address) } {
             Ok(Connect::Done) => {
                 slot.attempt.connected(&self.engine, &mut slot.lease.exchange, now, stream);
-                if self.engine.pools()[self.place_of(slot)].multiplexes() {
+                if slot.attempt.may_share(&self.engine.pools()[self.place_of(slot)]) {
                     self.share(key, slot);
                 }
                 self.stop_making(slot);
