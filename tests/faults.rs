@@ -8,6 +8,7 @@ use fcgate::gateway::Gateway;
 use fcgate_kit::{Application, Directory, Gate, Reply, Step};
 use host::{Keep, gateway};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn request(method: &str, body: Body) -> Request {
@@ -304,4 +305,40 @@ fn params_from_files_are_read_again() {
     directory.write("params", "what=is this\n");
     std::thread::sleep(Duration::from_millis(600));
     assert_eq!(seen("FROM_FILE").as_deref(), Some("another value"), "a bad file replaced a good one");
+}
+
+/// A1, A3: records that came together are told together, whatever their padding holds: here what looks like
+/// the end of the response, or like another request's.
+#[test]
+fn records_that_came_together_are_told_together() {
+    let body: Vec<u8> = (0..40_000u32).map(|at| (at * 13 % 249) as u8).collect();
+    for (record_type, other) in [(6, 0), (3, 0), (6, 1), (7, 0)] {
+        let gate = Gate::new();
+        let pieces = body.clone();
+        let reply = Reply::new().stdout("Content-Type: text/plain\r\n\r\n").stall(&gate).bytes(move |id| {
+            let [high, low] = (id + other).to_be_bytes();
+            let mut out = Vec::new();
+            for piece in pieces.chunks(2_000) {
+                let [long, length] = (piece.len() as u16).to_be_bytes();
+                out.extend([1, 6, id.to_be_bytes()[0], id.to_be_bytes()[1], long, length, 16, 0]);
+                out.extend(piece);
+                out.extend([1, record_type, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            }
+            out
+        });
+        let application = Arc::new(Application::unix().reply(reply.end_stdout().end()).start());
+        let gateway = gateway(&application.address());
+        let told = Arc::clone(&application);
+        let on_head = Box::new(move || {
+            gate.open();
+            told.wait_for("the end of its answer", |log| log[0].ended);
+        });
+        let mut host = Keep { on_head: Some(on_head), ..Keep::default() };
+        let engine = gateway.engine();
+        let mut request = request("GET", Body::None);
+        let over = forward(engine, engine.route(0).unwrap(), &mut request, &mut host).unwrap();
+        assert_eq!(over.scratch.exchange.failure(), None);
+        assert_eq!((host.lengths, host.completes), (vec![body.len()], 1));
+        assert!(host.body == body);
+    }
 }

@@ -274,6 +274,14 @@ impl Connection {
         (self.content == Content::Stdout).then(|| (length, self.reader.content_left()))
     }
 
+    /// Whether the bytes that come next begin another record of the response of this exchange, or its end.
+    pub fn goes_on(&self, id: u16, input: &[u8]) -> bool {
+        self.reader.next_header(input).is_some_and(|header| {
+            header.request_id == id
+                && matches!(header.record_type, RecordType::STDOUT | RecordType::END_REQUEST)
+        })
+    }
+
     /// Takes bytes off the front of `input` and returns the next event, or `None` when the input
     /// is used up. After a violation the connection must be dropped.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Violation> {

@@ -175,24 +175,13 @@ impl Blocking {
                 return None;
             };
             let scratch = &mut *self.scratch;
+            let end = self.inbound.end;
             let mut rest = &scratch.received[self.inbound.clone()];
             let event = link.connection.next(&mut rest);
-            let end = self.inbound.end;
             self.inbound.start = end - rest.len();
             match event {
                 Ok(Some(event)) => {
-                    let mut given = scratch.exchange.handle_event(self.now, event);
-                    // The end of the body goes with its last bytes, where it came with them.
-                    if !given.body.is_empty() && is_end(rest) {
-                        match link.connection.next(&mut rest) {
-                            Ok(Some(event)) => {
-                                given.complete |= scratch.exchange.handle_event(self.now, event).complete;
-                            }
-                            Ok(None) => {}
-                            Err(violation) => scratch.exchange.handle_violation(self.now, violation),
-                        }
-                        self.inbound.start = end - rest.len();
-                    }
+                    let given = scratch.exchange.handle_event(self.now, event);
                     let base = scratch.received.as_ptr() as usize;
                     let place = |part: &[u8]| {
                         if part.is_empty() {
@@ -201,9 +190,29 @@ impl Blocking {
                         let start = part.as_ptr() as usize - base;
                         start..start + part.len()
                     };
-                    if given.head || given.complete || !given.stderr.is_empty() || !given.body.is_empty() {
-                        let (stderr, body) = (place(given.stderr), place(given.body));
-                        let (head, complete) = (given.head, given.complete);
+                    let (stderr, head, mut complete) = (place(given.stderr), given.head, given.complete);
+                    let mut body = place(given.body);
+                    // What came with it of the body goes with it, in one piece, and so does the end.
+                    while !body.is_empty() && !complete {
+                        let mut rest = &scratch.received[self.inbound.clone()];
+                        if !link.connection.goes_on(scratch.exchange.id(), rest) {
+                            break;
+                        }
+                        let event = link.connection.next(&mut rest);
+                        self.inbound.start = end - rest.len();
+                        match event {
+                            Ok(Some(event)) => {
+                                let more = scratch.exchange.handle_event(self.now, event);
+                                complete = more.complete;
+                                let more = place(more.body);
+                                scratch.received.copy_within(more.clone(), body.end);
+                                body.end += more.len();
+                            }
+                            Ok(None) => {}
+                            Err(violation) => scratch.exchange.handle_violation(self.now, violation),
+                        }
+                    }
+                    if head || complete || !stderr.is_empty() || !body.is_empty() {
                         if head {
                             self.attempt.answered(&self.engine, scratch, self.now);
                         }
@@ -453,17 +462,6 @@ impl Blocking {
 impl Drop for Blocking {
     fn drop(&mut self) {
         self.drop_attempt();
-    }
-}
-
-/// Whether the next record ends the response: an empty STDOUT, or END_REQUEST.
-fn is_end(bytes: &[u8]) -> bool {
-    let Some(Ok(header)) = bytes.first_chunk::<HEADER_LEN>().map(Header::decode) else { return false };
-    let length = usize::from(header.content_length);
-    match header.record_type {
-        RecordType::STDOUT => length == 0,
-        RecordType::END_REQUEST => bytes.len() >= HEADER_LEN + length,
-        _ => false,
     }
 }
 

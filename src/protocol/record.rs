@@ -306,6 +306,15 @@ impl RecordReader {
         if matches!(self.state, ReaderState::Content) { usize::from(self.content_left) } else { 0 }
     }
 
+    /// The header of the record after the one at hand, if all up to its end is in `input`, which comes next.
+    pub fn next_header(&self, input: &[u8]) -> Option<Header> {
+        if self.content_left > 0 || self.header_have > 0 {
+            return None;
+        }
+        let header = input.get(usize::from(self.padding_left)..)?.first_chunk()?;
+        Header::decode(header).ok()
+    }
+
     fn fill_header(&mut self, input: &mut &[u8]) -> bool {
         if self.header_have == 0
             && let Some((header, rest)) = input.split_first_chunk()

@@ -18,6 +18,10 @@ pub struct Keep {
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
+    /// How long the pieces were in which it came.
+    pub lengths: Vec<usize>,
+    /// Called with the head.
+    pub on_head: Option<Box<dyn Fn()>>,
     /// How often the response was said to be whole.
     pub completes: usize,
     /// Watched for its end.
@@ -46,11 +50,13 @@ impl Host for Keep {
 
     fn head(&mut self, head: &ResponseHead) -> Result<(), GiveUp> {
         self.status = head.status();
+        self.on_head.iter().for_each(|call| call());
         Ok(())
     }
 
     fn data(&mut self, bytes: &[u8]) -> Result<(), GiveUp> {
         self.body.extend_from_slice(bytes);
+        self.lengths.push(bytes.len());
         Ok(())
     }
 
