@@ -1,6 +1,7 @@
 //! Every timeout and every fault in simulated time: no socket, no sleep.
 
 use super::*;
+use crate::protocol::ProtocolStatus;
 use crate::protocol::{Header, RecordType, record::append_stream};
 
 const MS: Duration = Duration::from_millis(1);
