@@ -36,6 +36,35 @@ fn fields_that_nginx_knows_are_passed_on_as_they_came() {
     assert_eq!(page.fields("Server").collect::<Vec<_>>(), ["mine"]);
 }
 
+/// Conditions are the application's to act on, as with fastcgi_pass: nginx answers neither 304 nor 412 in place of
+/// a response that says what was done. Of a file that X-Accel-Redirect leads to it acts on them itself.
+#[test]
+fn conditions_are_left_to_the_application() {
+    let application = Application::unix()
+        .on_request(|request| {
+            let fields = match request.param("QUERY_STRING") {
+                Some("file") => "X-Accel-Redirect: /file.txt",
+                _ => "ETag: \"new\"\r\nLast-Modified: Mon, 02 Jan 2023 00:00:00 GMT",
+            };
+            whole(fields, "it is done").to(request)
+        })
+        .start();
+    let nginx =
+        Nginx::builder().server(three_lines(&application)).file("x.php", "").file("file.txt", "a").start();
+    let mut client = nginx.client();
+    for (name, value) in [
+        ("If-Match", "\"old\""),
+        ("If-Unmodified-Since", "Sun, 01 Jan 2023 00:00:00 GMT"),
+        ("If-None-Match", "\"new\""),
+        ("If-Modified-Since", "Mon, 02 Jan 2023 00:00:00 GMT"),
+    ] {
+        let page = client.send(&Request::post("/x.php", "a body").field(name, value)).expect(200);
+        assert_eq!((page.text().as_str(), page.field("ETag")), ("it is done", Some("\"new\"")), "{name}");
+    }
+    client.send(&Request::get("/x.php?file").field("If-Match", "\"old\"")).expect(412);
+    application.assert_no_violations();
+}
+
 /// A fault is logged once, as an error of its client and its request.
 #[test]
 fn a_fault_is_logged_with_its_request() {

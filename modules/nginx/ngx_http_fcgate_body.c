@@ -222,5 +222,8 @@ void ngx_http_fcgate_read_body(ngx_http_request_t *r)
         ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
         return;
     }
-    ngx_http_fcgate_send_body(ctx);
+    /* A filter that answers in the response's place takes all contexts away. */
+    if (ctx) {
+        ngx_http_fcgate_send_body(ctx);
+    }
 }

@@ -276,8 +276,12 @@ ngx_int_t ngx_http_fcgate_take_head(ngx_http_fcgate_ctx_t *ctx, const fcgate_hea
     if (find_redirect(ctx, head, lcf->ignored) != NGX_OK) {
         return NGX_ERROR;
     }
-    if (ctx->redirect.len == 0 && status_line(r, head) != NGX_OK) {
-        return NGX_ERROR;
+    if (ctx->redirect.len == 0) {
+        /* Conditions are the application's to act on: by now it has done what it was asked for. */
+        r->disable_not_modified = 1;
+        if (status_line(r, head) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
     for (size_t i = 0; i < count; i++) {
         field_t field;

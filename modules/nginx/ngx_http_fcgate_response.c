@@ -247,7 +247,8 @@ void ngx_http_fcgate_writable(ngx_http_request_t *r)
         ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
         return;
     }
-    if (writing->delayed || !ctx->header_sent || ctx->discards) {
+    /* A filter that answers in the response's place takes all contexts away. */
+    if (writing->delayed || !ctx || !ctx->header_sent || ctx->discards) {
         return;
     }
     if (ngx_http_fcgate_pass_on(ctx, 0) == NGX_ERROR) {
