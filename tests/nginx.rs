@@ -120,6 +120,8 @@ fn paths_are_mapped_as_nginx_maps_them() {
         .server("location /front/ { try_files $uri /front/index.php?path=$uri; }")
         .server(format!("location /wiki {{ alias {{directory}}/lib; location ~ \\.php(/|$) {{ {pass} }} }}"))
         .server(format!("location ^~ /split/ {{ fcgate_split_path_info ^(/split/one)(.*)$; fcgate_script_exists off; {pass} }}"))
+        .server(format!("location ^~ /cut/ {{ alias {{directory}}/lib; fcgate_split_path_info ^/cut(/.+?\\.php)(.*)$; {pass} }}"))
+        .server(format!("location ^~ /longer/ {{ alias {{directory}}/lib; fcgate_split_path_info ^/longer(/[a-z])(.*)$; fcgate_script_exists off; {pass} }}"))
         .server(format!("location /git/ {{ fcgate_preset plain; fcgate_param SCRIPT_FILENAME /bin/git; {pass} }}"))
         .server(format!("location /one/ {{ fcgate_script {{root}}/a.php; {pass} }}"))
         .server(format!("location /fixed {{ fcgate_param SCRIPT_FILENAME {{root}}/a.php; {pass} }}"))
@@ -140,6 +142,8 @@ fn paths_are_mapped_as_nginx_maps_them() {
         ("/wiki/doku.php/start/page", "/wiki/doku.php", "/start/page", lib.clone()),
         ("/caught/doku.php", "/caught/doku.php", "", lib.clone()),
         ("/split/one/two.php/x", "/split/one", "/two.php/x", root("split/one")),
+        ("/cut/doku.php/start", "/doku.php", "/start", lib.clone()),
+        ("/longer/a/b", "/a", "/b", lib.replace("doku.php", "a")),
         ("/git/a.git/info/refs?service=git-upload-pack", "/git", "/a.git/info/refs", "/bin/git".into()),
         ("/one/two/three", "", "/one/two/three", root("a.php")),
         ("/fixed/x", "/fixed/x", "", root("a.php")),

@@ -226,6 +226,20 @@ ngx_int_t ngx_http_fcgate_split(ngx_http_request_t *r, ngx_str_t *script, ngx_st
     return NGX_OK;
 }
 
+static ngx_int_t find_root(ngx_http_request_t *r, ngx_str_t *root)
+{
+    ngx_http_core_loc_conf_t *core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    *root = core->root;
+    if (core->root_lengths
+        && (!ngx_http_script_run(r, root, core->root_lengths->elts, 0, core->root_values->elts)
+            || ngx_get_full_name(r->pool, (ngx_str_t *) &ngx_cycle->prefix, root) != NGX_OK))
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return NGX_OK;
+}
+
 /* The file that root or alias maps a path to. */
 static ngx_int_t map(ngx_http_request_t *r, const ngx_str_t *path, ngx_str_t *file)
 {
@@ -245,29 +259,46 @@ static ngx_int_t map(ngx_http_request_t *r, const ngx_str_t *path, ngx_str_t *fi
 
 static ngx_int_t document_root(ngx_http_request_t *r, fcgate_request *request)
 {
-    ngx_http_core_loc_conf_t *core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-    ngx_str_t root = core->root;
+    ngx_str_t root;
+    ngx_int_t rc = find_root(r, &root);
 
-    if (core->root_lengths
-        && !ngx_http_script_run(r, &root, core->root_lengths->elts, 0, core->root_values->elts))
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (rc == NGX_OK) {
+        fact(request, FCGATE_DOCUMENT_ROOT, &root);
     }
-    if (core->root_lengths && ngx_get_full_name(r->pool, (ngx_str_t *) &ngx_cycle->prefix, &root) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-    fact(request, FCGATE_DOCUMENT_ROOT, &root);
-    return NGX_OK;
+    return rc;
 }
 
 #if (NGX_PCRE)
+/* The file of a script. One that fcgate_split_path_info has taken the location's name off, which alias stands
+ * for, follows what alias says. */
+static ngx_int_t map_script(ngx_http_request_t *r, const ngx_str_t *script, ngx_str_t *file)
+{
+    const ngx_http_core_loc_conf_t *core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    size_t alias = core->alias == NGX_MAX_SIZE_T_VALUE ? 0 : core->alias;
+    ngx_str_t root;
+
+    if (script->len >= alias && r->uri.len >= alias && !ngx_memcmp(script->data, r->uri.data, alias)) {
+        return map(r, script, file);
+    }
+    if (find_root(r, &root) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    file->len = root.len + script->len;
+    file->data = ngx_pnalloc(r->pool, file->len);
+    if (!file->data) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ngx_memcpy(ngx_cpymem(file->data, root.data, root.len), script->data, script->len);
+    return NGX_OK;
+}
+
 /* Script and path info as fcgate_split_path_info has them. */
 static ngx_int_t split_paths(ngx_http_request_t *r, fcgate_request *request)
 {
     ngx_str_t script, path_info, file, path;
     u_char *end;
 
-    if (ngx_http_fcgate_split(r, &script, &path_info) != NGX_OK || map(r, &script, &file) != NGX_OK) {
+    if (ngx_http_fcgate_split(r, &script, &path_info) != NGX_OK || map_script(r, &script, &file) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     path.len = script.len + path_info.len;
