@@ -321,7 +321,10 @@ void ngx_http_fcgate_advance(ngx_http_fcgate_ctx_t *ctx)
         ngx_http_fcgate_send_body(ctx);
     }
     if (ctx->header_sent && !ctx->discards && (ctx->out || ctx->complete)) {
-        ctx->rc = ngx_http_fcgate_pass_on(ctx, ctx->complete);
+        ngx_int_t rc = ngx_http_fcgate_pass_on(ctx, ctx->complete);
+
+        /* What comes from within may have failed. */
+        ctx->rc = ctx->discards ? ctx->rc : rc;
     }
     if (ctx->rc == NGX_ERROR || ctx->rc > NGX_OK) {
         finalize(ctx, ctx->rc);
