@@ -195,3 +195,30 @@ fn responses_that_lighttpd_lays_aside_free_the_application() {
     }
     application.assert_no_violations();
 }
+
+/// E9: server.error-handler-404 asks an application with the request's own method, but the body went to the one
+/// that has answered 404: none is announced.
+#[test]
+fn an_error_handler_is_not_promised_a_body_that_is_gone() {
+    let application = Application::unix()
+        .on_request(|request| match request.param("SCRIPT_NAME") {
+            Some("/error.php") => Reply::page(200, "the handler's page").to(request),
+            _ => Reply::page(404, "not here").to(request),
+        })
+        .start();
+    let lighttpd = configured(&application)
+        .config("fcgate.error_override = \"enable\"")
+        .config("server.error-handler-404 = \"/error.php\"")
+        .file("x.php", "")
+        .file("error.php", "")
+        .start();
+    for length in [6, 300_000] {
+        let page = lighttpd.client().send(&Request::post("/x.php", "a body".repeat(length / 6)));
+        assert_eq!((page.status, page.text().as_str()), (200, "the handler's page"));
+        let [.., first, second] = &application.requests()[..] else { panic!("two requests") };
+        assert_eq!((first.stdin.len(), second.stdin.len()), (length, 0));
+        assert_eq!(second.param("CONTENT_LENGTH"), None);
+        assert_eq!(second.param("REQUEST_METHOD"), Some("POST"));
+    }
+    application.assert_no_violations();
+}

@@ -152,7 +152,7 @@ static handler_t read_more(request_st *r)
  * is refused before it has come. */
 static int waits_for_body(const request_st *r, const combination_t *found)
 {
-    return !is_read(r) && found->is_spooled && !mod_fcgate_is_body_streamed(r)
+    return mod_fcgate_has_body(r) && !is_read(r) && found->is_spooled && !mod_fcgate_is_body_streamed(r)
            && (found->max_body_bytes == 0 || r->reqbody_length <= (off_t)found->max_body_bytes);
 }
 
@@ -184,7 +184,7 @@ static handler_t start(forward_t *forward)
     forward->log = r->conf.errh;
     forward->stderr_mark = mod_fcgate_find_stderr_mark(r, plugin);
     forward->is_started = 1;
-    forward->has_body = r->reqbody_length != 0;
+    forward->has_body = mod_fcgate_has_body(r) & 1;
     forward->exchange = fcgate_exchange_start(plugin->loop, found->route, plugin->request, &mod_fcgate_response_events,
                                               forward, &error);
     fcgate_request_clear(plugin->request);
@@ -253,7 +253,7 @@ static handler_t read_body(forward_t *forward)
     request_st *r = forward->r;
     handler_t status = HANDLER_GO_ON;
 
-    if (forward->body_ended || forward->is_over) {
+    if (!forward->has_body || forward->body_ended || forward->is_over) {
         return HANDLER_GO_ON;
     }
     if (!forward->wants_body && (r->conf.stream_request_body & FDEVENT_STREAM_REQUEST_BUFMIN)) {

@@ -168,6 +168,13 @@ static inline int mod_fcgate_is_body_streamed(const request_st *r)
     return (r->conf.stream_request_body & (FDEVENT_STREAM_REQUEST | FDEVENT_STREAM_REQUEST_BUFMIN)) != 0;
 }
 
+/* Whether the request has a body that is still there. server.error-handler-404 begins a request anew with its
+ * length, but of what an application has had nothing is left. */
+static inline int mod_fcgate_has_body(const request_st *r)
+{
+    return r->reqbody_length != 0 && r->reqbody_queue.bytes_out == 0;
+}
+
 /* response.c */
 extern const fcgate_events mod_fcgate_response_events;
 /* Has lighttpd pass the response on as it comes, where server.stream-response-body does not say how. */

@@ -188,7 +188,7 @@ void mod_fcgate_describe(request_st *r, const claim_t *claim, fcgate_request *re
     redirect(r, request);
     headers(r, request);
     variables(r, request);
-    if (r->reqbody_length != 0) {
+    if (mod_fcgate_has_body(r)) {
         fcgate_request_body_length(request,
                                    r->reqbody_length > 0 ? (uint64_t)r->reqbody_length : FCGATE_LENGTH_UNKNOWN);
     }
