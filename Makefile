@@ -267,7 +267,7 @@ sanitized:
 .PHONY: sanitize
 sanitize: ## the suites of Apache, lighttpd and nginx on modules built with address and undefined-behaviour sanitizers
 	@scripts/packages test
-	@$(MAKE) sanitized
+	@$(MAKE) modules examples sanitized
 	$(CARGO) build $(CARGO_FLAGS) --workspace
 	FCGATE_SANITIZED='$(abspath $(SANITIZED))' $(CARGO) test $(CARGO_FLAGS) --no-fail-fast $(SANITIZE_TESTS)
 	@$(MAKE) sanitize-short

@@ -87,7 +87,9 @@ ngx_int_t ngx_http_fcgate_status(ngx_http_request_t *r)
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        if (r->args.len == forms[i].query.len && !ngx_strncmp(r->args.data, forms[i].query.data, r->args.len)) {
+        if (r->args.len == forms[i].query.len
+            && (r->args.len == 0 || !ngx_strncmp(r->args.data, forms[i].query.data, r->args.len)))
+        {
             return send_page(r, forms[i].format, &forms[i].type);
         }
     }
