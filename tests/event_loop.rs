@@ -4,10 +4,12 @@ use fcgate::config::Config;
 use fcgate::drive::{Body, Fact, Request};
 use fcgate::exchange::Cause;
 use fcgate::gateway::Gateway;
-use fcgate_kit::{Application, Outcome, PollLoop, Reply};
+use fcgate_kit::{Application, Moment, Outcome, PollLoop, Reply, Step};
 use std::cell::Cell;
+use std::net::{Shutdown, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 fn gateway(line: &str) -> Gateway {
@@ -355,4 +357,81 @@ fn a_large_response_that_is_cut_fails() {
     own.run_until("the end of an exchange", || outcome.ended.get());
     assert_eq!(outcome.cause.get(), Some(Cause::ClosedInBody));
     assert_eq!(outcome.body.borrow().len(), 60_000);
+}
+
+/// X11: a piece of a body that comes while a client takes what was held for it is sent as it is, and not
+/// what was sent before.
+#[test]
+fn a_piece_that_comes_while_held_bytes_are_given_is_sent() {
+    let held = (0..3 << 20).map(|at: u32| (at % 251) as u8).collect::<Vec<_>>();
+    let sent = Arc::new(AtomicBool::new(false));
+    let note = Arc::clone(&sent);
+    let reply = Reply::new()
+        .stdout("Content-Type: text/plain\r\n\r\n")
+        .stdout(&held)
+        .then(Step::Run(Arc::new(move || note.store(true, SeqCst))))
+        .then(Step::Await(Moment::Complete))
+        .end_stdout()
+        .end();
+    let application = Application::unix().at(Moment::Body(60_000)).reply(reply).start();
+    let gateway = gateway(&format!("{} request_body=stream response_memory=8m", application.address()));
+    let own = PollLoop::new(&gateway);
+    let pieces = [vec![b'a'; 60_000], vec![b'b'; 65_536]];
+    let mut request = request("POST");
+    request.body = Body::Pieces(Some(125_536));
+    let (key, outcome) = own.start(request);
+    own.own().pause(key, true);
+    assert_eq!(own.own().send(key, &pieces[0], false), Some(60_000));
+    own.run_until("the response", || sent.load(SeqCst));
+    own.turn(Duration::from_millis(50));
+    own.own().pause(key, false);
+    assert!(!outcome.body.borrow().is_empty());
+    assert_eq!(own.own().send(key, &pieces[1], true), Some(65_536));
+    own.run_until("the end of an exchange", || outcome.ended.get());
+    assert_eq!(outcome.cause.get(), None);
+    assert!(*outcome.body.borrow() == held);
+    assert!(application.requests()[0].stdin == pieces.concat());
+    application.assert_no_violations();
+}
+
+/// F7: an exchange whose body is still being laid aside ends when it is given up or its client goes, at once or
+/// later, and its application is untouched.
+#[test]
+fn an_exchange_that_has_not_begun_may_be_given_up() {
+    let application = Application::unix().reply(Reply::page(200, "ok")).start();
+    let gateway = gateway(&format!("{} request_body=spool", application.address()));
+    for make in LOOPS {
+        let own = make(&gateway);
+        for (turns, gone) in [(0, false), (0, true), (2, false), (2, true)] {
+            let mut request = request("POST");
+            request.body = Body::Pieces(Some(100));
+            let (key, outcome) = own.start(request);
+            (0..turns).for_each(|_| own.turn(Duration::ZERO));
+            own.own().send(key, b"some", false);
+            if gone {
+                own.own().client_gone(key)
+            } else {
+                own.own().abort(key)
+            }
+            own.run_until("the end of an exchange", || outcome.ended.get());
+            let cause = if gone { Cause::ClientGone } else { Cause::Aborted };
+            assert_eq!(outcome.cause.get(), Some(cause));
+        }
+    }
+    assert_eq!(application.connections(), 0);
+}
+
+/// F4: an end that is told together with the connection is noticed, also where it is told once.
+#[test]
+fn an_end_that_comes_with_the_connection_is_noticed() {
+    for make in LOOPS {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gateway = gateway(&format!("{} retry=off", listener.local_addr().unwrap()));
+        let own = make(&gateway);
+        let (_, outcome) = own.start(request("GET"));
+        let application = listener.accept().unwrap().0;
+        application.shutdown(Shutdown::Write).unwrap();
+        own.run_until("the end of an exchange", || outcome.ended.get());
+        assert_eq!(outcome.cause.get(), Some(Cause::Closed));
+    }
 }

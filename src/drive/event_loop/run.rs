@@ -34,7 +34,7 @@ impl EventLoop {
         if !slot.begun && !slot.control.is_given_up() {
             return self.ask_for_body(key, slot);
         }
-        if !slot.begun {
+        if !std::mem::replace(&mut slot.begun, true) {
             slot.lease.exchange.start_unsent(now);
         }
         loop {
@@ -54,6 +54,7 @@ impl EventLoop {
             }
             if !slot.control.paused.get() && !slot.held.is_empty() {
                 if budget == 0 {
+                    lent.lay_aside(&mut slot);
                     slot.deadline = Some(now);
                     return self.put_back(key, slot);
                 }
@@ -106,7 +107,9 @@ impl EventLoop {
                     lent.lay_aside(&mut slot);
                 }
                 // What was just sent is not answered yet, and a short read has drained the socket.
-                Action::Receive { may_block } if may_block || slot.drained || budget == 0 => {
+                Action::Receive { may_block }
+                    if may_block && !slot.hung_up || slot.drained || budget == 0 =>
+                {
                     if budget == 0 && !slot.drained {
                         slot.deadline = Some(now);
                         return self.put_back(key, slot);
@@ -169,6 +172,10 @@ impl EventLoop {
     /// Receives into the host's buffer, and what comes next into the loop's. Returns how many of the
     /// host's bytes are body, which it was told.
     fn receive_there(&self, slot: &mut Slot, room: &mut [u8], now: Duration) -> usize {
+        // What the host has asked for as it was asked for room comes first.
+        if slot.control.paused.get() || slot.control.freed.get() {
+            return 0;
+        }
         let Some(link) = &mut slot.attempt.link else { return 0 };
         let scratch = &mut *slot.lease;
         let beside = &mut scratch.receive_room()[..BESIDE];
