@@ -4,7 +4,10 @@ use fcgate::config::Config;
 use fcgate::drive::{Body, Fact, Request};
 use fcgate::exchange::Cause;
 use fcgate::gateway::Gateway;
-use fcgate_kit::{Application, PollLoop, Recorded, Reply, Step, interleave};
+use fcgate::protocol::{Part, RecordReader, RecordType};
+use fcgate_kit::{Application, Directory, PollLoop, Recorded, Reply, Step, interleave};
+use std::io::Read;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 /// Either kind of host.
@@ -293,5 +296,53 @@ fn exchanges_that_are_given_up_leave_the_others_alone() {
         let pool = &gateway.engine().pools()[0];
         assert_eq!(pool.permits_used() as usize, pool.idle());
         application.assert_no_violations();
+    }
+}
+
+/// E4, E13: a body that is given up in the middle of a record, behind others that were given up before, is ended
+/// before anything else is sent: no byte of it is read as a record.
+#[test]
+fn a_record_that_was_begun_is_ended_first() {
+    for make in LOOPS {
+        let directory = Directory::new();
+        let path = directory.join("app.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let line = format!("unix:{} multiplex=on max_connections=1 script_exists=off", path.display());
+        let config = Config::from_line(&line).unwrap();
+        let gateway = Gateway::new(Arc::new(config.freeze().unwrap()), None).unwrap();
+        let own = make(&gateway);
+        let (sent, _) = own.start(get(0));
+        let turns = |count: usize| (0..count).for_each(|_| own.turn(std::time::Duration::from_millis(1)));
+        turns(10);
+        let (partial, _) = own.start(post(1, vec![b'x'; 2 << 20]));
+        turns(10);
+        let (_, last) = own.start(get(2));
+        turns(10);
+        own.own().free(sent);
+        own.own().free(partial);
+        let mut application = listener.accept().unwrap().0;
+        application.set_nonblocking(true).unwrap();
+        let (mut reader, mut buffer) = (RecordReader::default(), vec![0; 1 << 16]);
+        let (mut records, mut ended) = (Vec::new(), false);
+        while !ended {
+            turns(1);
+            let Ok(count) = application.read(&mut buffer) else { continue };
+            let mut bytes = &buffer[..count];
+            while let Some(part) = reader.next(&mut bytes).expect("a record") {
+                let Part::Header(header) = part else { continue };
+                records.push((header.record_type, header.request_id));
+                ended = header.record_type == RecordType::STDIN && header.request_id == 3;
+            }
+        }
+        let aborted: Vec<_> = records
+            .iter()
+            .filter(|(kind, _)| *kind == RecordType::ABORT_REQUEST)
+            .map(|(_, id)| *id)
+            .collect();
+        assert_eq!(aborted, [1, 2]);
+        let known =
+            [RecordType::BEGIN_REQUEST, RecordType::PARAMS, RecordType::STDIN, RecordType::ABORT_REQUEST];
+        assert!(records.iter().all(|(kind, id)| known.contains(kind) && (1..=3).contains(id)), "{records:?}");
+        assert!(!last.ended.get());
     }
 }

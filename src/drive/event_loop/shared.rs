@@ -218,7 +218,9 @@ impl EventLoop {
         if partial && knows {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = outgoing.slices(scratch.body.chunk(&slot.request_body), &mut slices);
-            slices[..count].iter().for_each(|slice| link.outbox.extend_from_slice(slice));
+            // Before all that others have left: it ends a record that was begun.
+            let rest = slices[..count].iter().flat_map(|slice| slice.iter().copied());
+            link.outbox.splice(..0, rest);
         }
         link.broken |= partial && !knows;
         if link.link.connection.is_open(seat.id) {
