@@ -2,13 +2,16 @@
 
 mod host;
 
+use fcgate::config::Config;
 use fcgate::drive::{Body, Fact, Request, forward};
 use fcgate::exchange::Cause;
 use fcgate::gateway::Gateway;
+use fcgate::protocol::ProtocolStatus;
 use fcgate_kit::{Application, Directory, Gate, Reply, Step};
 use host::{Keep, gateway};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 fn request(method: &str, body: Body) -> Request {
@@ -111,6 +114,72 @@ fn a_taken_post_is_not_repeated() {
     assert_eq!(application.count("POST"), 1);
     assert_eq!(get(&gateway), Err(Cause::Closed));
     assert_eq!(application.count("GET"), 2, "a GET is repeated once");
+}
+
+/// F4: where a route lets what is not idempotent be repeated, its body goes again from its first byte, however
+/// long it is.
+#[test]
+fn a_repeated_body_is_whole() {
+    for length in [1, 60_000, 300_000] {
+        let body: Vec<u8> = (0..length).map(|at: u32| (at % 251) as u8).collect();
+        let first = AtomicBool::new(true);
+        let application = Application::unix()
+            .on_request(
+                move |request| {
+                    if first.swap(false, SeqCst) { vec![Step::Close] } else { page().to(request) }
+                },
+            )
+            .start();
+        let gateway = gateway(&format!("{} retry_non_idempotent=on", application.address()));
+        assert_eq!(post(&gateway, &body), Ok(b"ok".to_vec()), "{length} bytes");
+        let requests = application.requests();
+        assert!(
+            requests.len() == 2 && requests.iter().all(|request| request.stdin == body),
+            "{length} bytes"
+        );
+    }
+}
+
+/// F1: a request for which no pool is chosen fails as one of its own balancer, whatever was asked for before.
+#[test]
+fn a_request_without_a_pool_is_nobody_elses() {
+    let applications = [(); 3].map(|()| Application::unix().reply(page()).start());
+    let mut config = Config::new();
+    let many = config.balancer("many").unwrap();
+    for application in &applications {
+        config.pool(many, &application.address()).unwrap();
+    }
+    config.balancer_line("drained", "unix:/nowhere/at/all.sock").unwrap();
+    config.route("many", None, Some("many")).unwrap();
+    config.route("drained", None, Some("drained")).unwrap();
+    let gateway = Gateway::new(Arc::new(config.freeze().unwrap()), None).unwrap();
+    let engine = gateway.engine();
+    assert!(engine.drain(3, true));
+    let ask = |route: usize| {
+        let (mut request, mut host) = (request("GET", Body::None), Keep::default());
+        let over =
+            forward(engine, engine.route(route).unwrap(), &mut request, &mut host).expect("not started");
+        over.scratch.exchange.failure().map(|failure| failure.cause)
+    };
+    for _ in 0..3 {
+        assert_eq!(ask(0), None);
+        assert_eq!(ask(1), Some(Cause::NoPool));
+    }
+}
+
+/// A8, A9: what comes behind the end of an exchange that failed with it ends the connection, and nothing waits
+/// for it.
+#[test]
+fn records_behind_an_end_that_failed_are_passed_over() {
+    let short = Reply::new().stdout("Content-Length: 9\r\n\r\nshort").end().stdout("more").end();
+    let unknown =
+        Reply::new().stdout("A: b\r\n\r\nhalf").end_with(0, ProtocolStatus::UnknownRole).stdout("more").end();
+    for (reply, cause) in [(short, Cause::ShortBody), (unknown, Cause::UnknownRole)] {
+        let application = Application::unix().reply(reply).start();
+        let gateway = gateway(&format!("{} max_connections=1", application.address()));
+        assert_eq!(get(&gateway), Err(cause));
+        assert_eq!(gateway.engine().pools()[0].idle(), 0);
+    }
 }
 
 /// F6: each timeout where it belongs.

@@ -209,7 +209,10 @@ impl Blocking {
                                 body.end += more.len();
                             }
                             Ok(None) => {}
-                            Err(violation) => scratch.exchange.handle_violation(self.now, violation),
+                            Err(violation) => {
+                                self.inbound = 0..0;
+                                scratch.exchange.handle_violation(self.now, violation);
+                            }
                         }
                     }
                     if head || complete || !stderr.is_empty() || !body.is_empty() {

@@ -56,8 +56,7 @@ impl Exchange {
     }
 
     pub(super) fn repeat_or_fail(&mut self, now: Duration, ended: Ended, cause: Cause) {
-        let replayable =
-            self.body_replayable || !self.consumed && self.outgoing.body_offered() == 0 || self.holds_body();
+        let replayable = self.body_replayable || !self.consumed;
         let verdict = self.retry.judge(now, self.pool, ended, replayable);
         match verdict {
             Verdict::Now | Verdict::At(_) => self.begin_attempt(),
@@ -66,11 +65,6 @@ impl Exchange {
         if let Verdict::At(at) = verdict {
             self.step = Step::Pause(at);
         }
-    }
-
-    /// Whether the chunk in hand is the body's first, none of it before has gone.
-    pub(super) fn holds_body(&self) -> bool {
-        !self.consumed && self.outgoing.accepted() == 0
     }
 
     pub(super) fn fail(&mut self, now: Duration, cause: Cause) {

@@ -99,6 +99,7 @@ impl Exchange {
         self.outgoing.prepare(plan.role, plan.params, plan.body_length);
         self.role = plan.role;
         self.key = plan.key;
+        self.pool = 0;
         self.may_reuse = plan.may_reuse;
         self.body_replayable = plan.body_replayable;
         self.is_head_request = plan.is_head_request;
@@ -118,6 +119,7 @@ impl Exchange {
     pub fn start_unsent(&mut self, now: Duration) {
         self.times.start(now);
         self.outgoing.prepare(self.role, &[], 0);
+        self.pool = 0;
         self.failure = None;
         self.notice = None;
         self.begin_attempt();
@@ -391,9 +393,7 @@ impl Exchange {
             self.abort(now, Cause::RequestBodyShort);
             return 0;
         }
-        if self.outgoing.body_offered() > 0 {
-            self.consumed = true;
-        }
+        self.consumed = true;
         self.times.progress = now;
         self.outgoing.offer(length)
     }
