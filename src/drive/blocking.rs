@@ -399,7 +399,12 @@ impl Blocking {
         };
         let application = if wait.readable || wait.writable { application } else { -1 };
         let client_writable = self.client_blocked;
-        let interest = Interest { readable: wait.readable, writable: wait.writable, client_writable };
+        let interest = Interest {
+            readable: wait.readable,
+            writable: wait.writable,
+            client_end: wait.client,
+            client_writable,
+        };
         let fd = client.fd().filter(|_| wait.client || client_writable);
         let ready = socket::poll_two(application, interest, fd, Some(left)).unwrap_or_default();
         self.now = clock::now();

@@ -47,6 +47,8 @@ pub struct Interest {
     pub readable: bool,
     /// Wake when there is room to send.
     pub writable: bool,
+    /// Wake when the client has closed its end, or its half of it.
+    pub client_end: bool,
     /// Wake when there is room to send to the client.
     pub client_writable: bool,
 }
@@ -336,7 +338,8 @@ pub fn poll_two(
     if interest.writable {
         events |= libc::POLLOUT;
     }
-    let for_client = PEER_CLOSED | if interest.client_writable { libc::POLLOUT } else { 0 };
+    let for_client = if interest.client_end { PEER_CLOSED } else { 0 }
+        | if interest.client_writable { libc::POLLOUT } else { 0 };
     let mut entries = [
         libc::pollfd { fd: application, events, revents: 0 },
         // A negative descriptor is passed over.
@@ -353,7 +356,9 @@ pub fn poll_two(
         readable: failed || application & (libc::POLLIN | libc::POLLHUP) != 0,
         writable: failed || application & (libc::POLLOUT | libc::POLLHUP) != 0,
         client_gone: client & GONE != 0,
-        client_writable: client & libc::POLLOUT != 0,
+        // One whose connection failed takes everything: the next send to it will say so.
+        client_writable: interest.client_writable
+            && client & (libc::POLLOUT | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0,
     })
 }
 
@@ -425,8 +430,9 @@ mod tests {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{self, UnixListener, UnixStream};
 
-    const BOTH: Interest = Interest { readable: true, writable: true, client_writable: false };
-    const READ: Interest = Interest { readable: true, writable: false, client_writable: false };
+    const BOTH: Interest =
+        Interest { readable: true, writable: true, client_end: true, client_writable: false };
+    const READ: Interest = Interest { writable: false, ..BOTH };
     const SLICE: Duration = Duration::from_millis(1);
 
     fn abstract_listener() -> (UnixListener, SocketAddress) {
@@ -676,6 +682,11 @@ mod tests {
         let ready = poll_two(stream.as_raw_fd(), interest, Some(server.as_raw_fd()), None).unwrap();
         assert_eq!(ready, Ready { client_gone: true, client_writable: true, ..Ready::default() });
         assert!(client_room(server.as_raw_fd()) > 0);
+        // Who does not ask for a client's end, because it changes nothing, is not woken by it.
+        let interest = Interest { client_end: false, ..READ };
+        let ready =
+            poll_two(stream.as_raw_fd(), interest, Some(server.as_raw_fd()), Some(Duration::from_millis(20)));
+        assert_eq!(ready.unwrap(), Ready::default());
 
         let (client, server) = connect();
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
