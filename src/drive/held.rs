@@ -60,6 +60,11 @@ impl Held {
         let in_memory = (self.memory.len() - self.given + bytes.len()) as u64;
         let fits = in_memory <= settings.response_memory || !spools(settings);
         if fits && self.in_file() == 0 && self.rest.is_empty() {
+            // What was given takes no more room than what is held, also where never all of it is given.
+            if self.given >= self.memory.len() - self.given {
+                self.memory.drain(..self.given);
+                self.given = 0;
+            }
             self.memory.extend_from_slice(bytes);
             return Ok(());
         }
@@ -166,6 +171,21 @@ mod tests {
             prop_assert!(held.is_empty());
             prop_assert!(!held.is_full(&settings));
         }
+    }
+
+    /// A12, F9: a client that takes bytes as fast as they come, but never all of them, has no more of them held than
+    /// it has not taken.
+    #[test]
+    fn what_was_given_is_let_go() {
+        let settings = settings(ResponseBody::Stream, 0);
+        let mut held = Held::default();
+        held.push(&[0; 50], &settings).unwrap();
+        for _ in 0..10_000 {
+            held.push(&[1; 40], &settings).unwrap();
+            assert_eq!(held.next(40).unwrap().unwrap().len(), 40);
+            assert!(!held.is_empty() && held.memory.capacity() < 1000, "{}", held.memory.capacity());
+        }
+        assert_eq!(drain(&mut held).len(), 50);
     }
 
     /// A12: where no file can be made, nothing is lost, and no more is taken until all is given.
