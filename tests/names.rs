@@ -7,7 +7,7 @@ use fcgate::drive::{Body, Fact, Request, Sink, forward};
 use fcgate::exchange::Cause;
 use fcgate::gateway::{Gateway, status};
 use fcgate::os::{Address, SocketAddress};
-use fcgate_kit::{Apache, Application, Gate, Lighttpd, Mpm, Nginx, Reply};
+use fcgate_kit::{Apache, Application, Gate, Lighttpd, Mpm, Nginx, PollLoop, Reply};
 use host::Keep;
 use std::collections::BTreeSet;
 use std::io;
@@ -169,6 +169,50 @@ fn a_connection_in_use_is_not_used_again() {
     old.wait_for_open_connections(0);
     assert!((0..3).all(|_| ask(&gateway).unwrap() == "new"));
     assert!(gateway.engine().pools().iter().map(|pool| pool.permits_used()).sum::<u32>() <= 1);
+}
+
+/// F13: an event loop does not use what it kept of an address that is gone, and has its host watch the new
+/// connection.
+#[test]
+fn a_loop_leaves_the_connections_of_an_address_that_is_gone() {
+    for make in [PollLoop::new, PollLoop::edge_triggered] {
+        let [old, new] = ["old", "new"].map(application);
+        let zone = Zone::of(&[&old]);
+        let gateway = zone.gateway("app.example:9000 max_connections=4 max_addresses=1");
+        wait_until(|| present(&gateway) == 1);
+        let own: PollLoop = make(&gateway);
+        let ask = || {
+            let mut request = Request::default();
+            request.fact(Fact::Method, b"GET");
+            request.fact(Fact::Target, b"/x.php");
+            let outcome = own.finish(request);
+            let body = outcome.body.borrow().clone();
+            (outcome.cause.get(), outcome.retries.get(), String::from_utf8(body).unwrap())
+        };
+        assert_eq!(ask(), (None, 0, "old".into()));
+        let found = new.address().parse::<Address>().unwrap().literal().unwrap();
+        gateway.engine().settle(0, Ok(vec![found]), fcgate::os::clock::now());
+        assert_eq!(ask(), (None, 0, "new".into()));
+        assert_eq!((own.watched(), gateway.engine().pools()[0].permits_used()), (1, 1));
+        old.wait_for_open_connections(0);
+    }
+}
+
+/// F13: of more addresses than there are places for, in whatever order they come, those that have one keep it.
+#[test]
+fn addresses_keep_their_places() {
+    let applications = ["a", "b", "c"].map(application);
+    let [a, b, c] = applications.each_ref();
+    let zone = Zone::of(&[a, b, c]);
+    let gateway = zone.gateway("app.example:9000 max_addresses=2");
+    wait_until(|| present(&gateway) == 2);
+    let targets = || gateway.engine().pools().iter().map(|pool| pool.target()).collect::<Vec<_>>();
+    let before = targets();
+    let address = |one: &Application| one.address().parse::<Address>().unwrap().literal().unwrap();
+    for order in [[c, b, a], [b, c, a], [c, a, b]] {
+        gateway.engine().settle(0, Ok(order.map(address).to_vec()), fcgate::os::clock::now());
+        assert_eq!(targets(), before);
+    }
 }
 
 /// F13: a gateway starts without an answer; requests wait for it as for a restart, and no longer.

@@ -375,6 +375,9 @@ impl Engine {
                 return;
             }
         };
+        // More than there are places for: those that have one keep it, in whatever order they come.
+        let own: Vec<_> = places().filter_map(|(_, pool)| pool.target()).collect();
+        found.sort_by_key(|address| !own.contains(address));
         found.truncate(name.members.len());
         let mut changed = false;
         for (_, pool) in places() {

@@ -28,6 +28,10 @@ impl EventLoop {
         let got = slot.attempt.acquire(&self.engine, &mut slot.lease.exchange, now, reuse, &mut idle, make);
         slot.socket = idle.socket;
         slot.seat = idle.seat;
+        if got != Got::Kept {
+            // The connection was not taken after all.
+            self.unregister(slot);
+        }
         self.take_up(key, slot, got);
     }
 

@@ -126,7 +126,8 @@ impl OwnIdle for Idle<'_> {
         loop {
             let taken = self.own.sockets.borrow_mut().reuse(pool, self.exchange, oldest.unwrap_or_default());
             let (handle, idle) = taken?;
-            if quiet && !idle.link.stream.is_quiet() {
+            let astray = idle.link.is_astray(&engine.pools()[pool]);
+            if astray || quiet && !idle.link.stream.is_quiet() {
                 self.own.close_idle(handle, idle);
                 continue;
             }
