@@ -145,3 +145,21 @@ fn apache_and_lighttpd_take_the_same_words() {
     assert_eq!(sources, ["127.0.0.2", "127.0.0.2"]);
     tcp.assert_no_violations();
 }
+
+/// A source that a request can't come from fails that request, and is no sign against its pool.
+#[test]
+fn a_wrong_source_is_no_fault_of_the_pool() {
+    let tcp = Application::tcp().reply(Reply::page(200, "hello")).start();
+    let gateway = gateway(&format!("{} restart_window=50ms", tcp.address()));
+    let (engine, own) = (gateway.engine(), PollLoop::new(&gateway));
+    let wrong = || {
+        let mut request = request();
+        request.source = Some(Source { address: "[::1]:0".parse().unwrap(), transparent: false });
+        request
+    };
+    let over = forward(engine, engine.route(0).unwrap(), &mut wrong(), &mut Keep::default()).unwrap();
+    assert_eq!(over.scratch.exchange.failure().map(|failure| failure.cause), Some(Cause::Connect));
+    assert_eq!(own.finish(wrong()).cause.get(), Some(Cause::Connect));
+    assert!(engine.pools()[0].health().is_up());
+    assert_eq!(ask(&gateway), [None; 2]);
+}

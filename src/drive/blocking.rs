@@ -267,7 +267,12 @@ impl Blocking {
             }
         };
         if !begun && let Err(error) = prepare(&stream, &address, pool.settings(), self.attempt.source) {
-            return self.connect_failed(error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL));
+            let errno = error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL);
+            if self.attempt.source.is_some() {
+                // Where this request comes from says nothing of the pool.
+                return self.scratch.exchange.handle_connect_failed(self.now, errno, false);
+            }
+            return self.connect_failed(errno);
         }
         let is_unix = matches!(address, crate::os::SocketAddress::Unix(_));
         let outcome =

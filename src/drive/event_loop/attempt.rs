@@ -90,7 +90,12 @@ impl EventLoop {
             }
         };
         if !begun && let Err(error) = prepare(&stream, &address, pool.settings(), slot.attempt.source) {
-            return self.connect_failed(slot, now, error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL));
+            let errno = error.raw_os_error().unwrap_or(libc::EADDRNOTAVAIL);
+            if slot.attempt.source.is_some() {
+                // Where this request comes from says nothing of the pool.
+                return slot.lease.exchange.handle_connect_failed(now, errno, false);
+            }
+            return self.connect_failed(slot, now, errno);
         }
         match if finishes { stream.finish_connect(&address) } else { stream.connect(&address) } {
             Ok(Connect::Done) => {
