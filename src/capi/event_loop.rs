@@ -207,6 +207,7 @@ impl Looped {
     }
 
     pub(super) fn free(&self) {
+        self.events.freed.set(true);
         if let Some(key) = self.events.key.take() {
             self.own.free(key);
         }
@@ -225,21 +226,30 @@ struct CEvents {
     user: *mut c_void,
     exchange: Cell<*mut fcgate_exchange>,
     key: Cell<Option<Key>>,
+    /// Nothing is called any more.
+    freed: Cell<bool>,
     /// What became of it, once it is over.
     last: OnceCell<fcgate_info>,
     engine: Arc<Engine>,
     route: Route,
 }
 
+impl CEvents {
+    /// A callback, as long as the host has not freed the exchange: it may do so in the middle of several.
+    fn call<T>(&self, of: Option<T>) -> Option<T> {
+        of.filter(|_| !self.freed.get())
+    }
+}
+
 impl Events for CEvents {
     fn head(&self, head: &ResponseHead) -> bool {
-        let Some(call) = self.events.head else { return true };
+        let Some(call) = self.call(self.events.head) else { return true };
         // SAFETY: as above; the head is lent until the call returns.
         unsafe { call(self.user, self.exchange.get(), fcgate_head::of(head)) == FCGATE_OK }
     }
 
     fn data(&self, bytes: &[u8]) -> bool {
-        let Some(call) = self.events.data else { return true };
+        let Some(call) = self.call(self.events.data) else { return true };
         // SAFETY: as above; the bytes are lent until the call returns.
         unsafe { call(self.user, self.exchange.get(), bytes.as_ptr().cast(), bytes.len()) == FCGATE_OK }
     }
@@ -249,7 +259,7 @@ impl Events for CEvents {
     }
 
     fn room(&self, most: usize, fill: &mut dyn FnMut(&mut [u8]) -> usize) -> bool {
-        let (Some(call), mut length) = (self.events.room, most) else { return false };
+        let (Some(call), mut length) = (self.call(self.events.room), most) else { return false };
         // SAFETY: as above.
         let place = unsafe { call(self.user, self.exchange.get(), &raw mut length) };
         if place.is_null() || length == 0 || length > most {
@@ -264,28 +274,28 @@ impl Events for CEvents {
     }
 
     fn stderr_line(&self, line: &str) -> bool {
-        let Some(call) = self.events.error_line else { return false };
+        let Some(call) = self.call(self.events.error_line) else { return false };
         // SAFETY: as above; the line is lent until the call returns.
         unsafe { call(self.user, self.exchange.get(), line.as_ptr().cast(), line.len()) };
         true
     }
 
     fn log(&self, level: Level, line: &str) -> bool {
-        let Some(call) = self.events.log else { return false };
+        let Some(call) = self.call(self.events.log) else { return false };
         // SAFETY: as above; the line is lent until the call returns.
         unsafe { call(self.user, self.exchange.get(), level as u32, line.as_ptr().cast(), line.len()) };
         true
     }
 
     fn writable(&self) {
-        if let Some(call) = self.events.writable {
+        if let Some(call) = self.call(self.events.writable) {
             // SAFETY: as above.
             unsafe { call(self.user, self.exchange.get()) }
         }
     }
 
     fn complete(&self) {
-        if let Some(call) = self.events.complete {
+        if let Some(call) = self.call(self.events.complete) {
             // SAFETY: as above.
             unsafe { call(self.user, self.exchange.get()) }
         }
@@ -294,7 +304,7 @@ impl Events for CEvents {
     fn refused(&self, error: &StartError) {
         self.key.set(None);
         let error = info::not_started(error);
-        if let Some(call) = self.events.end {
+        if let Some(call) = self.call(self.events.end) {
             // SAFETY: as above; the error is lent until the call returns.
             unsafe { call(self.user, self.exchange.get(), error.status, &raw const *error) }
         }
@@ -305,7 +315,7 @@ impl Events for CEvents {
         let _ = self.last.set(info::of(exchange, address));
         let error = info::error_of(exchange, &self.engine, self.route, address, script);
         let error = error.as_deref().unwrap_or(&NO_ERROR);
-        if let Some(call) = self.events.end {
+        if let Some(call) = self.call(self.events.end) {
             // SAFETY: as above; the error is lent until the call returns.
             unsafe { call(self.user, self.exchange.get(), error.status, error) }
         }
@@ -431,6 +441,7 @@ pub unsafe extern "C" fn fcgate_exchange_start(
             user,
             exchange: Cell::new(std::ptr::null_mut()),
             key: Cell::new(None),
+            freed: Cell::new(false),
             last: OnceCell::new(),
             engine: Arc::clone(engine),
             route,
@@ -529,4 +540,37 @@ pub unsafe extern "C" fn fcgate_exchange_client_gone(exchange: *mut fcgate_excha
     };
     // SAFETY: as this function's contract says.
     unsafe { with_looped(exchange, body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    unsafe extern "C" fn count(user: *mut c_void, _: *mut fcgate_exchange, _: *const c_char, _: usize) {
+        // SAFETY: the test's own counter.
+        let calls = unsafe { &*user.cast::<Cell<u32>>() };
+        calls.set(calls.get() + 1);
+    }
+
+    /// Lines come several at a time: an exchange that is freed in the call for one gets none for the next.
+    #[test]
+    fn nothing_is_called_after_the_free() {
+        let config = Config::from_line("unix:/run/app.sock").unwrap().freeze().unwrap();
+        let engine = Arc::new(Engine::new(Arc::new(config)).unwrap());
+        let calls = Cell::new(0);
+        let own = CEvents {
+            events: fcgate_events { error_line: Some(count), ..fcgate_events::default() },
+            user: (&raw const calls).cast_mut().cast(),
+            exchange: Cell::new(std::ptr::null_mut()),
+            key: Cell::new(None),
+            freed: Cell::new(false),
+            last: OnceCell::new(),
+            route: engine.route(0).unwrap(),
+            engine,
+        };
+        assert!(own.stderr_line("one") && calls.get() == 1);
+        own.freed.set(true);
+        assert!(!own.stderr_line("two") && calls.get() == 1);
+    }
 }
