@@ -298,8 +298,8 @@ fn php_by_mistake() {
     }
 }
 
-/// A4: libfcgi, said to multiplex: it drops what it does not expect, or refuses it; then fcgate multiplexes no
-/// more, and all is right.
+/// A4: libfcgi, said to multiplex: it cuts a body short, and drops what it does not expect, or refuses it; then
+/// fcgate multiplexes no more, and all is right.
 #[test]
 fn libfcgi_by_mistake() {
     let directory = Directory::new();
@@ -308,9 +308,9 @@ fn libfcgi_by_mistake() {
     packages::run(cc.arg("-o").arg(&program).arg(source("echo.c")).arg("-lfcgi"), "libfcgi-dev");
     let served = serve(&program, &[], &[], "head_timeout=1s");
     let came = by_mistake(&served.gateway, 0);
-    assert!(!came.contains(&Came::BodyLost) && came.contains(&Came::Failed), "{came:?}");
+    assert!(!came.contains(&Came::BodyLost), "{came:?}");
     let came = by_mistake(&served.gateway, 10);
-    assert!(came.contains(&Came::BodyLost) && came.contains(&Came::Failed), "{came:?}");
+    assert!(came.contains(&Came::BodyLost), "{came:?}");
     assert!(!served.gateway.engine().pools()[0].multiplexes());
     for size in [0, 10, 300_000] {
         assert_eq!(by_mistake(&served.gateway, size), [const { Came::Right }; 10], "{size} bytes");

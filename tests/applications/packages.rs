@@ -5,6 +5,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Held by whoever makes a directory of packages in this process.
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// A file of this directory.
 pub fn source(name: &str) -> PathBuf {
@@ -17,9 +21,10 @@ pub fn run(command: &mut Command, package: &str) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Makes a directory that stays for the next run, and that others may make at the same time: in a place of
-/// its own, then where it belongs.
+/// Makes a directory that stays for the next run, and that other processes may make at the same time: in a
+/// place of this one's own, then where it belongs.
 fn set_up(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let _held = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if !place.exists() {
         let new = place.with_extension(std::process::id().to_string());
